@@ -1,0 +1,75 @@
+# Everything that the targets need, they install: Debian packages, a virtual environment in .venv, the
+# WireGuard daemons in .tools. A second run finds it there and is quick.
+
+PYTHON ?= python3
+BORINGTUN = 0.7.1
+GOTATUN = 0.10.2
+PACKAGES = ca-certificates cargo-web gcc iproute2 iputils-ping libc6-dev libcap2-bin make mosquitto mosquitto-clients \
+	nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
+
+VENV = .venv
+BIN = $(VENV)/bin
+DAEMONS = .tools/bin/boringtun-cli .tools/bin/gotatun
+
+# With IN_PYTEST='-k name' a part of the tests can be chosen.
+IN_PYTEST ?=
+
+.PHONY: help setup demo test check unit system bench clean
+
+help:
+	@echo "make demo    a consortium on this machine, in network namespaces (root)"
+	@echo "make test    style, types, unit, contract and system tests (root for the last two)"
+	@echo "make check   style and types only          make unit    tests that need no root"
+	@echo "make bench   the measurements of docs/benchmarks.md (root)"
+	@echo "make clean   remove what these targets made in this folder"
+
+setup: $(VENV)/ready $(DAEMONS)
+
+demo: setup
+	@$(BIN)/python -m lab.demo
+
+test: setup check unit system
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest -n 2 -m "not system" $(IN_PYTEST)
+
+system: setup
+	$(BIN)/python -m pytest -m system $(IN_PYTEST)
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp holds what was asked for, so that only a change asks the package manager again.
+.tools/packages: Makefile
+	@mkdir -p .tools
+	@if [ "$$(cat $@ 2>/dev/null)" = "$(PACKAGES)" ]; then touch $@; \
+	elif [ "$$(dpkg-query -W -f '$${db:Status-Abbrev}\n' $(PACKAGES) 2>/dev/null | grep -c '^ii')" = "$(words $(PACKAGES))" ]; then \
+		echo "$(PACKAGES)" > $@; \
+	elif [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) \
+		&& echo "$(PACKAGES)" > $@; \
+	else \
+		echo "As root, install what is missing: apt-get install $(PACKAGES)" >&2; exit 1; \
+	fi
+
+$(VENV)/ready: setup.cfg pyproject.toml .tools/packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m compileall -q vpn lab
+	@touch $@
+
+# Debian's own cargo and rustc, whatever else is on the PATH: cargo-web is new enough, the others may not be.
+.tools/bin/boringtun-cli: | .tools/packages
+	RUSTC=/usr/bin/rustc /usr/bin/cargo install --quiet --locked --root .tools --version $(BORINGTUN) boringtun-cli
+
+.tools/bin/gotatun: | .tools/packages .tools/bin/boringtun-cli
+	RUSTC=/usr/bin/rustc /usr/bin/cargo install --quiet --locked --root .tools --version $(GOTATUN) gotatun-cli

@@ -1,0 +1,1 @@
+"""The WireGuard hub of a federated-learning consortium."""

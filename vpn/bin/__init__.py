@@ -1,0 +1,47 @@
+"""Entry points: parse arguments, call the library, print, exit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from vpn.lib.errors import VpnError, describe_os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as one line that cannot act on a terminal. Exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit."""
+        line = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
+        self.exit(2, f"{self.prog}: {line[:400]}; `{self.prog} --help` shows how\n")
+
+
+def run_guarded(program: str, run: Callable[[], int]) -> int:
+    """Run, and turn every error that a user can meet into one line on stderr; the exit status.
+
+    A reader that went away (``| head``) is no error of ours to report.
+    """
+    try:
+        status = run()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except VpnError as error:
+        line = str(error)
+    except OSError as error:
+        line = describe_os_error(error)
+    except KeyboardInterrupt:
+        line = "interrupted; nothing is half done, run it again"
+    except ModuleNotFoundError as error:
+        line = f"the Python package {error.name} is missing; install this project with pip"
+    print(f"{program}: {' '.join(line.splitlines())}", file=sys.stderr)
+    return 1

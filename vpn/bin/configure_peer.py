@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""configure_peer.py: the hub's peers, from the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ == "__main__":
+    # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from vpn.bin import Parser, run_guarded
+from vpn.lib.hub import settings as hub_settings
+from vpn.lib.hub.service import Added, Configured, Hub, Removed
+from vpn.lib.hub.status import open_device
+from vpn.lib.registry.peer import parse_name, parse_type
+from vpn.lib.wireguard.keys import PublicKey
+
+if TYPE_CHECKING:
+    import argparse
+
+    from vpn.lib.hub.state import Notice
+    from vpn.lib.registry.peer import PeerName
+
+LATER = "It is saved; the hub applies it when it starts."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point: the exit status (0 done, 1 refused or failed, 2 usage)."""
+    return run_guarded("configure_peer", lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = hub_settings.load(os.environ)
+    name = None
+    if "id" in arguments:
+        name = parse_name(parse_type(arguments.type), arguments.id)
+    key = None
+    if "key" in arguments:
+        key = PublicKey.parse(_standard_input() if arguments.key == "-" else arguments.key)
+    with Hub(settings, open_device(settings), command=arguments.command, notify=_notify) as hub:
+        if name is None:
+            _print_all(hub, arguments)
+        elif arguments.command == "show":
+            _show(hub, name, arguments.json)
+        elif arguments.command == "genconf":
+            _print_configured(hub.genconf(name))
+        elif key is not None:
+            _print_added(hub.add(name, key))
+        elif arguments.command == "remove":
+            _print_removed(name, hub.remove(name))
+        else:
+            _print_forgotten(name, hub.removeconf(name))
+    return 0
+
+
+def _print_all(hub: Hub, arguments: argparse.Namespace) -> None:
+    if arguments.command == "public-key":
+        print(hub.public_key())
+        return
+    from vpn.lib.hub import listing
+
+    views = listing.view(hub)
+    print(listing.as_json(views) if arguments.json else listing.as_table(views))
+
+
+def _show(hub: Hub, name: PeerName, as_json: bool) -> None:
+    from vpn.lib.hub import listing
+
+    view = listing.view_one(hub, name)
+    print(listing.one_as_json(view) if as_json else listing.one_as_text(view, hub.config_path(name)))
+
+
+def _print_configured(done: Configured) -> None:
+    name = done.peer.name
+    print(f"{name}: {'registered' if done.new else 'was registered already'} at {done.peer.address}")
+    print(f"  {done.path}")
+    if done.peer.public_key is None:
+        print(
+            f"Next: copy this file to the component as its config.env, start the component, then here:\n"
+            f"  configure_peer.py add {name} PUBLICKEY"
+        )
+
+
+def _print_added(done: Added) -> None:
+    name = done.peer.name
+    if not done.changed:
+        print(f"{name}: has this key already; nothing changed")
+        return
+    if done.replaced is not None:
+        print(f"{name}: the former key {done.replaced} is replaced and out")
+    print(f"{name}: added with address {done.peer.address}" + (" and let in" if done.applied else f". {LATER}"))
+
+
+def _print_removed(name: PeerName, done: Removed) -> None:
+    if done.removed_key is None:
+        print(f"{name}: has no key; nothing to remove")
+        return
+    print(f"{name}: removed" + (", and proven to be out" if done.proven else f". {LATER}"))
+    print(f"  Its address and config.env are kept: `add` lets it in again, `removeconf {name}` forgets it.")
+
+
+def _print_forgotten(name: PeerName, done: Removed) -> None:
+    if done.peer is None:
+        print(f"{name}: is not registered; nothing to forget")
+        return
+    out = "" if done.removed_key is None else ", and proven to be out" if done.proven else f". {LATER}"
+    print(f"{name}: forgotten, its address {done.peer.address} is free{out}")
+
+
+def _notify(notice: Notice) -> None:
+    print(f"configure_peer: {'warning: ' if notice.warning else ''}{notice.text}", file=sys.stderr)
+
+
+def _standard_input() -> str:
+    # One line, as `wg pubkey` prints it; more than that is no key.
+    return sys.stdin.read(4096).removesuffix("\n").removesuffix("\r")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="configure_peer.py",
+        description="Manage the peers of the VPN's hub. Run it on the hub; the order is genconf, then add.",
+        epilog="State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or failed, 2 usage.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    peer_commands = {
+        "genconf": "register a component and write its config.env (again)",
+        "add": "let a registered component in by its public key",
+        "remove": "take a component's key away at once; its address and config.env stay",
+        "removeconf": "forget a component: key, address and config.env",
+        "show": "all that is known of one component",
+    }
+    for command, explanation in peer_commands.items():
+        child = commands.add_parser(command, help=explanation, description=explanation)
+        child.add_argument("type", metavar="TYPE", choices=("management", "node", "researcher"))
+        child.add_argument("id", metavar="ID", help="the component's name, such as node1")
+        if command == "add":
+            child.add_argument(
+                "key", metavar="PUBLICKEY", help="what the component prints; - reads it from standard input"
+            )
+        if command == "show":
+            child.add_argument("--json", action="store_true", help="for programs")
+    listing = commands.add_parser("list", help="all components", description="all components")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

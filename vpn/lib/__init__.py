@@ -1,0 +1,1 @@
+"""The library: ``wireguard``, ``registry``, ``hub`` and ``component``, in layers that import one way."""

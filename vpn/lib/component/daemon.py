@@ -1,0 +1,217 @@
+"""The component's daemon: waits for its config.env, joins, runs the application, keeps the tunnel."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from vpn.lib import files
+from vpn.lib.component import identity, settings as component_settings
+from vpn.lib.component.application import Application, reap
+from vpn.lib.component.joining import Joining
+from vpn.lib.component.link_state import LinkState
+from vpn.lib.errors import DeviceError, InvalidInput, Refused, StateError
+from vpn.lib.signals import SignalWaiter
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from vpn.lib.component.settings import Settings
+    from vpn.lib.wireguard.keys import PrivateKey
+
+INTERVAL = 1.0
+"""Seconds between two looks at wg0 and at config.env."""
+
+HANDSHAKE_INTERVAL = 0.1
+"""Seconds between two looks while the handshake is awaited."""
+
+BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+STOP_PATIENCE = 2.0
+"""Seconds that the application has to end after SIGTERM: a container is killed after its own limit."""
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class ComponentDaemon:
+    """One component. ``command`` is the application, empty for none. ``run`` returns the exit status."""
+
+    def __init__(self, folder: Path, command: Sequence[str], environ: Mapping[str, str], log: logging.Logger) -> None:
+        self._folder = folder
+        self._command = command
+        self._environ = environ
+        self._log = log
+        self._joining: Joining | None = None
+        self._application: Application | None = None
+        self._stopping_since: float | None = None
+        self._state: LinkState | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._said = ""
+        self._failures = 0
+        self._up = False
+
+    def run(self) -> int:
+        """Run until the application ends, or until SIGTERM or SIGINT.
+
+        Raises VpnError for what a person has to put right.
+        """
+        owner = files.owner_from_environment(self._environ)
+        key = identity.load_or_make(self._folder, owner)
+        lock = files.Lock(self._folder / identity.WIREGUARD_FOLDER / "daemon.lock", owner=owner)
+        if not lock.acquire():
+            raise Refused(f"another component runs on {self._folder}; stop it before you start this one")
+        with SignalWaiter((*FORWARDED, signal.SIGCHLD)) as signals:
+            try:
+                return self._loop(key, signals)
+            finally:
+                if self._application is not None:
+                    self._application.kill()
+                if self._joining is not None:
+                    self._joining.tunnel.stop()
+                lock.release()
+
+    def _loop(self, key: PrivateKey, signals: SignalWaiter) -> int:
+        look_at = 0.0
+        while True:
+            for number in signals.wait(
+                max(0.0, min(look_at, self._deadline()) - time.monotonic()), self._descriptors()
+            ):
+                self._receive(number)
+            reap(self._known_children())
+            status = self._finished()
+            if status is not None:
+                return status
+            tunnel_died = self._joining is not None and not self._joining.tunnel.alive
+            if time.monotonic() >= look_at or tunnel_died:
+                pause = self._look(key)
+                look_at = time.monotonic() + pause
+
+    def _receive(self, number: signal.Signals) -> None:
+        """Signals are the application's; without one, SIGTERM and SIGINT end the component."""
+        if number is signal.SIGCHLD:
+            return
+        if number in (signal.SIGTERM, signal.SIGINT) and self._stopping_since is None:
+            self._log.info("stopping: %s", number.name)
+            self._stopping_since = time.monotonic()
+        if self._application is not None:
+            self._application.signal(number)
+
+    def _finished(self) -> int | None:
+        """The exit status, once it is known."""
+        if self._application is not None:
+            status = self._application.status
+            if status is None and self._stopping_since is not None and time.monotonic() >= self._deadline():
+                self._log.warning("the application did not end within %.0f s of SIGTERM; killing it", STOP_PATIENCE)
+                self._application.kill()
+                status = self._application.status
+            if status is not None:
+                self._log.info("the application has ended with status %d", status)
+                self._application.close()
+            return status
+        return None if self._stopping_since is None else 0
+
+    def _look(self, key: PrivateKey) -> float:
+        """One look at config.env and at wg0; seconds until the next."""
+        self._follow_settings(key)
+        if self._joining is None or self._state is None:
+            return INTERVAL
+        try:
+            peer = self._joining.look()
+            age = self._joining.age(peer)
+            advice = self._state.look(peer, time.monotonic(), age)
+            if advice.ask:
+                self._joining.ask()
+            if advice.resolve:
+                fresh = self._joining.resolve_again()
+                if fresh is not None:
+                    self._log.info("the hub %s is at %s now", self._joining.settings.hub_host, fresh)
+            self._failures = 0
+        except DeviceError as error:
+            self._log.warning("%s; replacing it", error)
+            self._joining.tunnel.stop(patience=0)
+            return self._restart()
+        self._announce(advice.up)
+        if advice.up and self._command and self._application is None and self._stopping_since is None:
+            self._start_application(self._joining.settings)
+        return INTERVAL if advice.up else HANDSHAKE_INTERVAL
+
+    def _restart(self) -> float:
+        assert self._joining is not None
+        assert self._state is not None
+        try:
+            self._joining.start()
+            self._state.restarted(time.monotonic())
+            return HANDSHAKE_INTERVAL
+        except DeviceError as error:
+            pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+            self._failures += 1
+            self._log.error("%s; trying again in %.1f s", error, pause)
+            return pause
+
+    def _follow_settings(self, key: PrivateKey) -> None:
+        """Read config.env when it has changed. A bad one is named, and the one before it stays in force."""
+        path = self._folder / component_settings.FILE
+        try:
+            status = path.lstat()
+            stamp: tuple[int, ...] | None = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._stamp and (stamp is not None or self._said):
+            return
+        self._stamp = stamp
+        try:
+            fresh = component_settings.load(self._folder, self._environ)
+        except FileNotFoundError:
+            self._say(f"waiting for {path}: copy the config.env there that `genconf` wrote on the hub")
+            return
+        except (InvalidInput, StateError) as error:
+            self._say(f"waiting for a good config.env: {error}")
+            return
+        self._said = ""
+        if self._joining is not None:
+            if fresh == self._joining.settings:
+                return
+            self._log.info("config.env has changed; joining anew")
+            if self._application is not None and fresh.application != self._joining.settings.application:
+                self._log.warning("the application keeps its environment until it is started again")
+            self._joining.tunnel.stop()
+        self._joining = Joining(fresh, key, component_settings.INTERFACE, self._environ)
+        self._state = LinkState(time.monotonic())
+        self._up = False
+        self._failures = 0
+        self._log.info("joining the hub at %s:%d as %s", fresh.hub_host, fresh.hub_port, fresh.address.ip)
+        self._log.info(
+            "public key %s; on the hub: configure_peer.py add TYPE ID %s", key.public_key(), key.public_key()
+        )
+        self._restart()
+
+    def _announce(self, up: bool) -> None:
+        if up and not self._up:
+            self._log.info("joined: the hub answers")
+        elif self._up and not up:
+            self._log.warning("the hub has not answered for 3 minutes; trying on")
+        self._up = up
+
+    def _start_application(self, settings: Settings) -> None:
+        self._application = Application(self._command, dict(settings.application), self._environ)
+        self._log.info("started the application %s", self._command[0])
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._log.info("%s", line)
+        self._said = line
+
+    def _deadline(self) -> float:
+        return float("inf") if self._stopping_since is None else self._stopping_since + STOP_PATIENCE
+
+    def _descriptors(self) -> list[int | None]:
+        tunnel = None if self._joining is None else self._joining.tunnel.pidfd
+        return [tunnel, None if self._application is None else self._application.pidfd]
+
+    def _known_children(self) -> set[int]:
+        known: set[int] = set()
+        if self._joining is not None and self._joining.tunnel.pid is not None:
+            known.add(self._joining.tunnel.pid)
+        return known

@@ -1,0 +1,56 @@
+"""Is this component joined? For health checks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpn.lib.component import settings as component_settings
+from vpn.lib.component.link_state import SESSION_LIFE
+from vpn.lib.errors import DeviceError, DeviceMissing, InvalidInput, StateError
+from vpn.lib.wireguard.daemons import BORINGTUN, Implementation
+from vpn.lib.wireguard.kernel import KernelDevice
+from vpn.lib.wireguard.userspace import UserspaceDevice, socket_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vpn.lib.component.settings import Settings
+    from vpn.lib.wireguard.device import Device
+
+
+def unhealthy(folder: Path, environ: Mapping[str, str]) -> str | None:
+    """Why the component is not joined, or None when it is."""
+    try:
+        settings = component_settings.load(folder, environ)
+    except FileNotFoundError:
+        return f"{folder / component_settings.FILE} is not there; copy the one there that `genconf` wrote on the hub"
+    except (InvalidInput, StateError) as error:
+        return str(error)
+    try:
+        peer = _device(settings).read().peers.get(settings.hub_key)
+    except DeviceMissing:
+        return "wg0 is not up; start `vpn_client run`, or look at its log"
+    except DeviceError as error:
+        return str(error)
+    if peer is None or peer.latest_handshake is None:
+        return "the hub has not answered yet; is this component's key (`vpn_client public-key`) added on the hub?"
+    age = time.time() - peer.latest_handshake
+    if age >= SESSION_LIFE:
+        return (
+            f"the hub has not answered for {age / 60:.0f} minutes; check the way to {settings.hub_host}, UDP port"
+            f" {settings.hub_port}"
+        )
+    return None
+
+
+def _device(settings: Settings) -> Device:
+    interface = component_settings.INTERFACE
+    daemon = settings.implementation.daemon
+    if daemon is None and (
+        settings.implementation is Implementation.KERNEL or not Path(socket_path(interface)).exists()
+    ):
+        return KernelDevice(interface)
+    # `auto` that did not find the kernel's WireGuard runs boringtun.
+    return UserspaceDevice(interface, (daemon or BORINGTUN).dialect)

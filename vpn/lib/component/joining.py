@@ -1,0 +1,103 @@
+"""The component's tunnel: wg0 with one peer, the hub."""
+
+from __future__ import annotations
+
+import socket
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from vpn.lib.errors import DeviceError
+from vpn.lib.wireguard.plan import Plan, plan
+from vpn.lib.wireguard.tunnel import Tunnel
+from vpn.lib.wireguard.types import Endpoint, ObservedPeer, WantedDevice, WantedPeer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vpn.lib.component.settings import Settings
+    from vpn.lib.wireguard.keys import PrivateKey
+
+KEEPALIVE = 25
+"""Seconds; keeps the mapping of most NATs alive (wg(8), PersistentKeepalive)."""
+
+DISCARD = 9
+"""The UDP port of the packets that only make the tunnel work (RFC 863)."""
+
+
+class Joining:
+    """wg0 of a component. Raises DeviceError."""
+
+    def __init__(self, settings: Settings, private_key: PrivateKey, interface: str, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self._private_key = private_key
+        self.tunnel = Tunnel(interface, settings.implementation, environ)
+        self._endpoint: Endpoint | None = None
+
+    def start(self) -> None:
+        """Bring wg0 up. A hub name that does not resolve yet is looked up again later."""
+        try:
+            self.tunnel.start()
+            self._endpoint = resolve(self.settings.hub_host, self.settings.hub_port)
+            device = self.tunnel.device
+            device.apply(plan(self._wanted(), device.read()))
+            self.tunnel.configure(self.settings.address, self.settings.allowed_ips)
+        except BaseException:
+            self.tunnel.stop(patience=0)
+            raise
+
+    def look(self) -> ObservedPeer | None:
+        """Read wg0 and repair what differs; the hub as it is observed."""
+        if not self.tunnel.alive:
+            raise DeviceError(f"{self.tunnel.implementation.value} has ended")
+        observed = self.tunnel.device.read()
+        drift = plan(self._wanted(), observed)
+        if not drift.empty:
+            self.tunnel.device.apply(drift)
+        if not self.tunnel.configured(self.settings.address):
+            raise DeviceError(f"{self.tunnel.interface} has lost its address, or is gone or down")
+        return observed.peers.get(self.settings.hub_key)
+
+    def resolve_again(self) -> Endpoint | None:
+        """Look the hub's name up, and send to its new address if it has one; that address, else None."""
+        fresh = resolve(self.settings.hub_host, self.settings.hub_port)
+        if fresh is None or fresh == self._endpoint:
+            return None
+        self._endpoint = fresh
+        self.tunnel.device.apply(Plan(update=tuple(self._wanted().peers.values())))
+        return fresh
+
+    def ask(self) -> None:
+        """Send one small packet to the hub, inside the tunnel."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            try:
+                sender.sendto(b"\0", (self.settings.hub_address, DISCARD))
+            except OSError as error:
+                raise DeviceError(f"{self.tunnel.interface} takes no packets ({error.strerror})") from error
+
+    def age(self, peer: ObservedPeer | None) -> float | None:
+        """Seconds since the handshake with the hub, None when there was none."""
+        if peer is None or peer.latest_handshake is None:
+            return None
+        return max(0.0, time.time() - peer.latest_handshake)
+
+    def _wanted(self) -> WantedDevice:
+        settings = self.settings
+        hub = WantedPeer(settings.hub_key, settings.preshared_key, settings.allowed_ips, self._endpoint, KEEPALIVE)
+        return WantedDevice(self._private_key, 0, {settings.hub_key: hub})
+
+
+def resolve(host: str, port: int) -> Endpoint | None:
+    """Where the hub is now, None while its name does not resolve. A numeric address is itself."""
+    try:
+        return Endpoint(ip_address(host), port)
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return None
+    # A link-local result has a scope that no WireGuard daemon takes.
+    numeric = [str(address[0]) for *_, address in found if "%" not in str(address[0])]
+    return Endpoint(ip_address(numeric[0]), port) if numeric else None

@@ -1,0 +1,124 @@
+"""A component's settings: the ``config.env`` that its hub made for it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vpn.lib import config_env
+from vpn.lib.errors import InvalidInput
+from vpn.lib.wireguard.daemons import Implementation, parse_implementation
+from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+from vpn.lib.wireguard.types import IPNetwork, parse_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_FOLDER = "/config"
+INTERFACE = "wg0"
+FILE = "config.env"
+REQUIRED = (
+    "VPN_IP",
+    "VPN_SUBNET_PREFIX",
+    "VPN_SERVER_ENDPOINT",
+    "VPN_SERVER_ALLOWED_IPS",
+    "VPN_SERVER_PUBLIC_KEY",
+    "VPN_SERVER_PSK",
+)
+SECRETS = frozenset({"VPN_SERVER_PSK"})
+"""Variables that the application does not get."""
+
+
+class Settings(NamedTuple):
+    """What joining needs, validated.
+
+    ``hub_host`` is a name or an address without brackets. ``hub_address`` is the hub's inside the VPN: the
+    first of its network, where ``config.env`` does not say. ``application`` is the environment for the
+    application, without secrets.
+    """
+
+    address: IPv4Interface
+    hub_host: str
+    hub_port: int
+    hub_key: PublicKey
+    hub_address: str
+    preshared_key: PresharedKey
+    allowed_ips: frozenset[IPNetwork]
+    implementation: Implementation
+    application: tuple[tuple[str, str], ...]
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
+    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_FOLDER)
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
+    return folder
+
+
+def load(folder: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings in ``folder/config.env``; VPN_WIREGUARD of ``environ`` chooses the implementation.
+
+    Raises InvalidInput that names what is missing or wrong, and FileNotFoundError.
+    """
+    path = folder / FILE
+    values = config_env.load(path)
+    missing = [name for name in REQUIRED if not values.get(name)]
+    if missing:
+        raise InvalidInput(
+            f"{path} lacks {', '.join(missing)}; fill it with what `configure_peer.py genconf` wrote on the hub"
+        )
+    host, port = _endpoint(values["VPN_SERVER_ENDPOINT"], path)
+    address = _address(values, path)
+    try:
+        allowed_ips = frozenset(ip_network(item.strip()) for item in values["VPN_SERVER_ALLOWED_IPS"].split(","))
+    except ValueError as error:
+        raise InvalidInput(f"{path}: VPN_SERVER_ALLOWED_IPS is no list of networks; copy the file again") from error
+    try:
+        hub_key = PublicKey.parse(values["VPN_SERVER_PUBLIC_KEY"])
+        preshared_key = PresharedKey.parse(values["VPN_SERVER_PSK"])
+        implementation = _implementation(values, environ)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    application = tuple((name, value) for name, value in values.items() if name not in SECRETS)
+    hub_address = values.get("FEDBIOMED_NET_IP") or str(_first_host(address, allowed_ips))
+    return Settings(address, host, port, hub_key, hub_address, preshared_key, allowed_ips, implementation, application)
+
+
+def _endpoint(text: str, path: Path) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or any(character.isspace() for character in host):
+        raise InvalidInput(f"{path}: VPN_SERVER_ENDPOINT={text[:80]} is not host:port; copy the file again")
+    try:
+        return host, parse_port(port)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: VPN_SERVER_ENDPOINT={text[:80]}: {error}") from error
+
+
+def _address(values: Mapping[str, str], path: Path) -> IPv4Interface:
+    text = f"{values['VPN_IP']}/{values['VPN_SUBNET_PREFIX']}"
+    try:
+        return IPv4Interface(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{path}: VPN_IP, VPN_SUBNET_PREFIX: {text[:60]} is no address; copy the file again"
+        ) from error
+
+
+def _first_host(address: IPv4Interface, allowed_ips: frozenset[IPNetwork]) -> object:
+    """Where the hub is by default: the first host of the networks behind it that hold our own address."""
+    around: list[IPv4Network | IPv6Network] = [network for network in allowed_ips if address.ip in network]
+    return (around[0] if around else address.network).network_address + 1
+
+
+def _implementation(values: Mapping[str, str], environ: Mapping[str, str]) -> Implementation:
+    chosen = environ.get("VPN_WIREGUARD") or values.get("VPN_WIREGUARD")
+    if chosen:
+        return parse_implementation(chosen)
+    kernel = values.get("USE_WG_KERNEL_MOD", "false").lower() in ("true", "1", "yes")
+    return Implementation.KERNEL if kernel else Implementation.BORINGTUN

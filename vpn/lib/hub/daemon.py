@@ -1,0 +1,272 @@
+"""The hub's daemon: brings ``wg0`` up, keeps it as the registry says, and replaces what dies or hangs."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vpn.lib.errors import Busy, DeviceError, Refused, VpnError, describe_os_error
+from vpn.lib.hub import projections, settings as hub_settings, state, status
+from vpn.lib.hub.keeper import Keeper
+from vpn.lib.signals import SignalWaiter
+from vpn.lib.wireguard.daemons import Implementation
+from vpn.lib.wireguard.process import check_udp_port_free
+from vpn.lib.wireguard.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator, Mapping
+
+    from vpn.lib.hub.settings import Settings
+    from vpn.lib.registry.store import Registry
+
+QUICKEST, SLOWEST = 0.2, 5.0
+"""Seconds between two looks at wg0: a small part of the time, however many peers there are (``_pace``).
+
+An endpoint that was not seen before the WireGuard daemon dies is not remembered, so looks are frequent."""
+
+LINK_INTERVAL = 1.0
+"""Seconds between two looks at the interface itself."""
+
+SPEAKING = 0.1
+"""Seconds between two handfuls of first words."""
+
+BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before each new try to bring wg0 up; the last stays."""
+
+PROJECT_AFTER = 5.0
+"""Seconds between a change and wg0.conf: a batch of changes is written once."""
+
+
+class HubDaemon:
+    """One hub for one state directory. ``run`` returns the exit status."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], log: logging.Logger) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._log = log
+        self._tunnel = self._new_tunnel()
+        self._background: deque[Iterator[None]] = deque()
+        self._published: status.Status | None = None
+        self._forwarding_problem = ""
+        # All in seconds of the monotonic clock; None for never.
+        self._look_at = self._link_at = 0.0
+        self._speak_at: float | None = None
+        self._project_at: float | None = None
+        self._retry_at: float | None = None
+        self._failures = 0
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT.
+
+        Raises VpnError for what a person has to put right before the hub can start.
+        """
+        _ = self._settings.endpoint  # without it, nothing can be handed to a component
+        state.make_folders(self._settings)
+        lock = state.daemon_lock(self._settings)
+        if not lock.acquire():
+            raise Refused(f"another hub runs on {self._settings.folder}; stop it before you start this one")
+        with SignalWaiter((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) as signals:
+            try:
+                status.clear(self._settings)
+                with state.command_lock(self._settings):
+                    registry = state.open_registry(self._settings, self._notice)
+                registry.check()
+                keeper = self._begin(registry)
+                return self._serve(registry, keeper, signals)
+            finally:
+                self._tunnel.stop()
+                status.clear(self._settings)
+                lock.release()
+
+    def _begin(self, registry: Registry) -> Keeper:
+        """The first start: what fails here is for a person to put right."""
+        # 200 ms of import, while the WireGuard daemon starts and takes its peers.
+        threading.Thread(target=_import_netlink, daemon=True).start()
+        if self._tunnel.implementation is not Implementation.KERNEL:
+            check_udp_port_free(self._settings.port)
+        keeper = Keeper(self._settings, registry, self._tunnel, self._log)
+        self._bring_up(keeper)
+        self._log.info(
+            "ready: %s on UDP port %d with %s, %d peers, public key %s",
+            self._tunnel.interface,
+            self._settings.port,
+            self._tunnel.implementation.value,
+            keeper.peer_count,
+            registry.public_key(),
+        )
+        self._background.append(projections.repair_tree(self._settings, registry, self._log))
+        self._project_at = time.monotonic()
+        return keeper
+
+    def _serve(self, registry: Registry, keeper: Keeper, signals: SignalWaiter) -> int:
+        while True:
+            pause = 0.0 if self._work(registry) else max(0.0, self._next_event() - time.monotonic())
+            for number in signals.wait(pause, (self._tunnel.pidfd,)):
+                if number is signal.SIGHUP:
+                    keeper = self._reload(keeper, registry)
+                    continue
+                self._log.info("stopping: %s", number.name)
+                if self._retry_at is None:
+                    with suppress(VpnError):
+                        keeper.reconcile()  # remembers the endpoints of the last moment
+                return 0
+            now = time.monotonic()
+            if self._retry_at is not None:
+                if now >= self._retry_at:
+                    self._try_again(keeper)
+                continue
+            if self._speak_at is not None and now >= self._speak_at:
+                self._speak_at = now + SPEAKING if keeper.speak(SPEAKING) else None
+            try:
+                self._look(keeper, now)
+            except Busy as error:
+                self._log.warning("%s", error)
+            except DeviceError as error:
+                self._log.warning("%s; replacing it", error)
+                self._publish(str(error))
+                self._tunnel.stop(patience=0)
+                self._retry_at = now
+
+    def _next_event(self) -> float:
+        if self._retry_at is not None:
+            return self._retry_at
+        return min(self._look_at, self._link_at, self._speak_at or math.inf, self._project_at or math.inf)
+
+    def _look(self, keeper: Keeper, now: float) -> None:
+        """Look at the daemon, at wg0's peers and at the interface, each in its own time. Raises DeviceError."""
+        if self._tunnel.daemon is not None and not self._tunnel.alive:
+            raise DeviceError(f"{self._tunnel.implementation.value} has ended")
+        if now >= self._look_at:
+            if keeper.changed_elsewhere() and self._project_at is None:
+                self._project_at = now + PROJECT_AFTER
+            keeper.reconcile()
+            self._failures = 0
+            self._publish(self._forwarding_problem)
+            duration = time.monotonic() - now
+            self._look_at = now + duration + _pace(duration)
+        if now >= self._link_at:
+            if not self._tunnel.configured(self._settings.plan.hub):
+                raise DeviceError(f"{self._tunnel.interface} has lost its address, or is gone or down")
+            self._link_at = time.monotonic() + LINK_INTERVAL
+
+    def _bring_up(self, keeper: Keeper) -> None:
+        """Start the tunnel, fill it, and let it forward. Raises DeviceError, with nothing left behind."""
+        try:
+            self._tunnel.start()
+            keeper.fill()
+            self._tunnel.configure(self._settings.plan.hub)
+        except BaseException:
+            self._tunnel.stop(patience=0)
+            raise
+        self._forwarding_problem = allow_forwarding(self._tunnel.interface)
+        if self._forwarding_problem:
+            self._log.error("%s", self._forwarding_problem)
+        self._publish(self._forwarding_problem)
+        self._look_at = time.monotonic() + QUICKEST
+        self._link_at = time.monotonic() + LINK_INTERVAL
+        self._speak_at = time.monotonic()
+        self._retry_at = None
+
+    def _try_again(self, keeper: Keeper) -> None:
+        """Bring up anew what died or hung; a failure is tried again after a pause."""
+        try:
+            self._bring_up(keeper)
+        except VpnError as error:
+            pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+            self._failures += 1
+            self._retry_at = time.monotonic() + pause
+            self._publish(str(error))
+            self._log.error("%s; trying again in %.1f s", error, pause)
+            return
+        self._log.info("%s is back", self._tunnel.interface)
+
+    def _reload(self, keeper: Keeper, registry: Registry) -> Keeper:
+        """SIGHUP: the settings again. Invalid ones change nothing."""
+        try:
+            fresh = hub_settings.load(self._environ)
+            _ = fresh.endpoint
+            if fresh.port != self._settings.port and fresh.wireguard != Implementation.KERNEL.value:
+                check_udp_port_free(fresh.port)
+        except VpnError as error:
+            self._log.error("the settings stay as they were: %s", error)
+            return keeper
+        if fresh == self._settings:
+            self._log.info("read the settings again: unchanged")
+            return keeper
+        before, self._settings = self._settings, fresh
+        self._log.info("read the settings again: changed")
+        self._background.append(projections.repair_tree(fresh, registry, self._log))
+        self._project_at = time.monotonic()
+        if (fresh.wireguard, fresh.plan.hub) != (before.wireguard, before.plan.hub):
+            self._tunnel.stop()
+            self._tunnel = self._new_tunnel()
+            self._retry_at = time.monotonic()
+        self._look_at = time.monotonic()
+        return Keeper(fresh, registry, self._tunnel, self._log)
+
+    def _work(self, registry: Registry) -> bool:
+        """Do a little of the background work; true while there is more."""
+        if self._project_at is not None and time.monotonic() >= self._project_at:
+            self._project_at = None
+            self._background.append(projections.write_wg_conf(self._settings, registry))
+        if self._background:
+            try:
+                next(self._background[0])
+            except StopIteration:
+                self._background.popleft()
+            except (VpnError, OSError) as error:
+                self._background.popleft()
+                self._log.warning("%s", describe_os_error(error) if isinstance(error, OSError) else error)
+        return bool(self._background)
+
+    def _new_tunnel(self) -> Tunnel:
+        return Tunnel(self._settings.interface, Implementation(self._settings.wireguard), self._environ)
+
+    def _publish(self, problem: str) -> None:
+        fresh = status.Status(self._tunnel.implementation.value, problem)
+        if fresh != self._published:
+            with suppress(VpnError):
+                status.save(self._settings, fresh)
+                self._published = fresh
+
+    def _notice(self, notice: state.Notice) -> None:
+        (self._log.warning if notice.warning else self._log.info)("%s", notice.text)
+
+
+def allow_forwarding(interface: str) -> str:
+    """Let packets pass from peer to peer; what to do where that fails, else empty.
+
+    Only this interface is opened, not the whole machine. Redirects would tell peers to go directly, which
+    a tunnel cannot (the kernel's WireGuard turns them off by itself, linux/drivers/net/wireguard).
+    """
+    base = Path("/proc/sys/net/ipv4/conf")
+    for name in (interface, "all"):
+        with suppress(OSError):
+            (base / name / "send_redirects").write_text("0")
+    forwarding = base / interface / "forwarding"
+    try:
+        if forwarding.read_text().strip() != "1":
+            forwarding.write_text("1")
+    except OSError:
+        return (
+            "peers cannot reach each other: forwarding is off and may not be turned on; run the hub with the sysctl"
+            " net.ipv4.ip_forward=1 (docker-compose: `sysctls`)"
+        )
+    return ""
+
+
+def _pace(duration: float) -> float:
+    """Seconds until the next look: a small part of the time, however many peers there are."""
+    return min(max(QUICKEST, 20 * duration), SLOWEST)
+
+
+def _import_netlink() -> None:
+    with suppress(ImportError):  # the main thread meets it again, and says so
+        import pyroute2  # noqa: F401

@@ -1,0 +1,159 @@
+"""Keeping ``wg0`` as the registry says: filling it, repairing drift, remembering endpoints."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import TYPE_CHECKING
+
+from vpn.lib.errors import StateError
+from vpn.lib.hub import state
+from vpn.lib.hub.service import wanted_peer
+from vpn.lib.wireguard.plan import Plan, plan
+from vpn.lib.wireguard.types import WantedDevice
+
+if TYPE_CHECKING:
+    import logging
+    from ipaddress import IPv4Address
+
+    from vpn.lib.hub.settings import Settings
+    from vpn.lib.registry.store import Registry
+    from vpn.lib.wireguard.keys import PublicKey
+    from vpn.lib.wireguard.tunnel import Tunnel
+    from vpn.lib.wireguard.types import Endpoint, ObservedDevice, WantedPeer
+
+DISCARD = 9
+"""The UDP port that first words go to (RFC 863): nothing answers there, and nothing has to."""
+
+FIRST_WORDS_A_SECOND = 1000
+HANDSHAKE_MARGIN = 0.8
+"""The part of a daemon's handshakes a second that first words may take: clients handshake too."""
+
+
+class Keeper:
+    """The registry's side of a running tunnel."""
+
+    def __init__(self, settings: Settings, registry: Registry, tunnel: Tunnel, log: logging.Logger) -> None:
+        self.settings = settings
+        self._registry = registry
+        self._tunnel = tunnel
+        self._log = log
+        self._endpoints: dict[PublicKey, Endpoint] = dict(registry.endpoints())
+        self._unspoken: deque[IPv4Address] = deque()
+        self._version = -1
+        self._wanted = self._read_wanted()
+
+    @property
+    def peer_count(self) -> int:
+        """How many peers wg0 should hold."""
+        return len(self._wanted.peers)
+
+    def fill(self) -> None:
+        """Give a fresh device its key, port and peers, and the known endpoints to find them at.
+
+        Queues a first word to each peer with a known endpoint, so that it does not have to notice by
+        itself that its session is gone (15 s).
+        """
+        with state.command_lock(self.settings):
+            self._refresh()
+            wanted = self._wanted
+            self._tunnel.device.apply(
+                Plan(
+                    wanted.private_key,
+                    wanted.listen_port,
+                    (),
+                    (),
+                    tuple(map(self._with_endpoint, wanted.peers.values())),
+                )
+            )
+        self._unspoken = deque(peer.address for peer in self._registry.peers() if peer.public_key in self._endpoints)
+
+    def reconcile(self) -> ObservedDevice:
+        """Read wg0 and make it what the registry says; returns what was read.
+
+        Drift is looked at a second time under the lock: a command may be just about to apply its change.
+        """
+        observed = self._tunnel.device.read()
+        self._refresh()
+        if not plan(self._wanted, observed).empty:
+            with state.command_lock(self.settings):
+                self._refresh()
+                observed = self._tunnel.device.read()
+                drift = plan(self._wanted, observed)
+                if not drift.empty:
+                    restored = Plan(
+                        drift.private_key,
+                        drift.listen_port,
+                        drift.remove,
+                        tuple(map(self._with_endpoint, drift.update)),
+                        tuple(map(self._with_endpoint, drift.add)),
+                    )
+                    self._tunnel.device.apply(restored)
+                    self._log.warning(
+                        "%s differed from the registry: removed %d peers, set %d, added %d",
+                        self._tunnel.interface,
+                        len(drift.remove),
+                        len(drift.update),
+                        len(drift.add),
+                    )
+        self._remember(observed)
+        return observed
+
+    def speak(self, seconds: float) -> bool:
+        """Send the first words that are due in this time, no faster than the daemon takes handshakes.
+
+        True while there are more.
+        """
+        if not self._unspoken:
+            return False
+        limit = self._tunnel.daemon.handshakes_a_second if self._tunnel.daemon else None
+        rate = FIRST_WORDS_A_SECOND if limit is None else limit * HANDSHAKE_MARGIN
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            for _ in range(max(1, int(rate * seconds))):
+                if not self._unspoken:
+                    break
+                try:
+                    sender.sendto(b"\0", (str(self._unspoken[0]), DISCARD))
+                except BlockingIOError:
+                    break
+                except OSError:
+                    # The interface is not there at this moment; the next fill queues them again.
+                    self._unspoken.clear()
+                    break
+                self._unspoken.popleft()
+        return bool(self._unspoken)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has changed the registry since the last look."""
+        return self._registry.version() != self._version
+
+    def _refresh(self) -> None:
+        if not state.registry_path(self.settings).exists():
+            raise StateError("the registry was deleted while the hub was running; start the hub again to begin anew")
+        if self.changed_elsewhere():
+            self._wanted = self._read_wanted()
+
+    def _read_wanted(self) -> WantedDevice:
+        self._version = self._registry.version()
+        wanted = (wanted_peer(peer) for peer in self._registry.peers())
+        peers = {peer.public_key: peer for peer in wanted if peer is not None}
+        return WantedDevice(self._registry.private_key(), self.settings.port, peers)
+
+    def _with_endpoint(self, peer: WantedPeer) -> WantedPeer:
+        endpoint = self._endpoints.get(peer.public_key)
+        return peer if endpoint is None else peer._replace(endpoint=endpoint)
+
+    def _remember(self, observed: ObservedDevice) -> None:
+        """Save endpoints that are new. Only of peers that had a handshake: others may be forged or stale."""
+        fresh = {
+            key: peer.endpoint
+            for key, peer in observed.peers.items()
+            if peer.endpoint is not None
+            and peer.latest_handshake is not None
+            and self._endpoints.get(key) != peer.endpoint
+            and key in self._wanted.peers
+        }
+        if fresh:
+            self._registry.save_endpoints(fresh)
+            self._endpoints.update(fresh)

@@ -1,0 +1,321 @@
+"""What can be done with the hub's peers. The scripts parse, call this, and print."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from vpn.lib.errors import DeviceError, DeviceMissing, Refused, Unproven
+from vpn.lib.hub import peer_config, state
+from vpn.lib.registry.peer import Peer
+from vpn.lib.registry.store import LogEntry
+from vpn.lib.registry.tree import Tree
+from vpn.lib.wireguard.keys import PresharedKey
+from vpn.lib.wireguard.plan import Plan
+from vpn.lib.wireguard.types import WantedPeer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from vpn.lib.hub.settings import Settings
+    from vpn.lib.registry.peer import PeerName
+    from vpn.lib.registry.store import Registry, Transaction
+    from vpn.lib.wireguard.device import Device
+    from vpn.lib.wireguard.keys import PublicKey
+    from vpn.lib.wireguard.types import ObservedDevice
+
+
+class Configured(NamedTuple):
+    """Of ``genconf``: the peer, whether it is new, and where its config.env is."""
+
+    peer: Peer
+    new: bool
+    path: Path
+
+
+class Added(NamedTuple):
+    """Of ``add``: whether anything changed, the key that was replaced, and whether wg0 has it now.
+
+    ``applied`` is None where there is no wg0: the hub applies it when it starts.
+    """
+
+    peer: Peer
+    changed: bool
+    replaced: PublicKey | None
+    applied: bool | None
+
+
+class Removed(NamedTuple):
+    """Of ``remove`` and ``removeconf``: what was there, and whether wg0 is proven to be without the key.
+
+    ``proven`` is None where there is no wg0.
+    """
+
+    peer: Peer | None
+    removed_key: PublicKey | None
+    proven: bool | None
+
+
+def wanted_peer(peer: Peer) -> WantedPeer | None:
+    """What wg0 holds for a registered peer: its own address and nothing else; None before it has a key."""
+    if peer.public_key is None:
+        return None
+    return WantedPeer(peer.public_key, peer.preshared_key, frozenset((IPv4Network((int(peer.address), 32)),)))
+
+
+class Hub:
+    """The hub's peers. Each method is one command: checked, committed, then projected.
+
+    ``device`` is wg0, or what stands for it; ``clock`` gives Unix time; ``notify`` hears what happened to
+    the state on opening. Use as a context manager.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        device: Device,
+        *,
+        command: str = "library",
+        notify: Callable[[state.Notice], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self._device = device
+        self._command = command
+        self._clock = clock
+        self._tree = Tree(settings.folder, settings.owner)
+        state.make_folders(settings)
+        self._lock = state.command_lock(settings)
+        with self._lock:
+            self._registry: Registry = state.open_registry(settings, notify, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._registry.close()
+
+    def public_key(self) -> PublicKey:
+        """The hub's public key."""
+        return self._registry.public_key()
+
+    def peers(self) -> Iterator[Peer]:
+        """All registered peers, by type and id."""
+        return self._registry.peers()
+
+    def peer(self, name: PeerName) -> Peer:
+        """The registered peer. Raises Refused when there is none."""
+        peer = self._registry.peer(name)
+        if peer is None:
+            raise _unknown(name)
+        return peer
+
+    def observe(self) -> ObservedDevice:
+        """What wg0 holds now. Raises DeviceError."""
+        return self._device.read()
+
+    def config_path(self, name: PeerName) -> Path:
+        """Where the peer's config.env is."""
+        return self._tree.path(name)
+
+    def genconf(self, name: PeerName) -> Configured:
+        """Register the peer, unless it is, and write its config.env.
+
+        Raises Refused when another id differs only by case, or no address is left; InvalidInput when the
+        hub's public address is not set.
+        """
+        (configured,) = self.genconf_all([name])
+        return configured
+
+    def genconf_all(self, names: Iterable[PeerName], keys: dict[PeerName, PublicKey] | None = None) -> list[Configured]:
+        """``genconf`` of many in one transaction, all or none; with ``keys``, ``add`` of them too.
+
+        wg0 gets the keys in batches.
+        """
+        _ = self.settings.endpoint  # raises before anything is changed
+        added: list[WantedPeer] = []
+        with self._lock:
+            configured = []
+            with self._registry.transaction() as transaction:
+                for name in names:
+                    self._tree.check(name)
+                    peer, new = self._register(transaction, name)
+                    key = (keys or {}).get(name)
+                    if key is not None and key != peer.public_key:
+                        self._check_key(transaction, name, key)
+                        peer = peer._replace(public_key=key, changed=self._clock())
+                        transaction.put(peer)
+                        self._log(transaction, name, f"add {key}")
+                        wanted = wanted_peer(peer)
+                        added += [wanted] if wanted is not None else []
+                    configured.append(Configured(peer, new, self._tree.path(name)))
+            hub = self._registry.public_key()
+            texts = [(item.peer.name, peer_config.text(item.peer, self.settings, hub)) for item in configured]
+            if len(texts) == 1:
+                self._tree.write(*texts[0])
+            else:
+                self._tree.write_all(texts)
+            if added:
+                self._apply(Plan(update=tuple(added)))
+        return configured
+
+    def add(self, name: PeerName, key: PublicKey) -> Added:
+        """Give the registered peer this public key, and let it in. Its former key is out at once.
+
+        Raises Refused for a peer that is not registered, the hub's own key and another peer's key;
+        Unproven when wg0 did not take it, or did not lose the former key.
+        """
+        with self._lock:
+            with self._registry.transaction() as transaction:
+                peer = transaction.peer(name)
+                if peer is None:
+                    raise _unknown(name, transaction.similar(name))
+                if peer.public_key == key:
+                    return Added(peer, False, None, None)
+                self._check_key(transaction, name, key)
+                former = peer.public_key
+                peer = peer._replace(public_key=key, changed=self._clock())
+                transaction.put(peer)
+                self._log(transaction, name, f"add {key}" if former is None else f"add {key} in place of {former}")
+            wanted = wanted_peer(peer)
+            assert wanted is not None
+            try:
+                applied = self._apply(Plan(remove=() if former is None else (former,), update=(wanted,)))
+                if former is not None and applied and self._device.holds(former):
+                    raise Unproven(f"wg0 still holds the former key of {name}; restart the hub")
+            except DeviceError as error:
+                raise Unproven(f"the key of {name} is saved, but wg0 did not take it: {error}") from error
+        return Added(peer, True, former, applied or None)
+
+    def remove(self, name: PeerName) -> Removed:
+        """Take the peer's key away: its address and config.env stay. Proven by reading wg0 back.
+
+        Raises Refused for a peer that is not registered, Unproven when wg0 cannot be shown to be without
+        the key; the registry forbids it all the same.
+        """
+        with self._lock:
+            with self._registry.transaction() as transaction:
+                peer = transaction.peer(name)
+                if peer is None:
+                    raise _unknown(name, transaction.similar(name))
+                key = peer.public_key
+                if key is None:
+                    return Removed(peer, None, self._prove_no_strangers(name))
+                transaction.put(peer._replace(public_key=None, changed=self._clock()))
+                self._log(transaction, name, f"remove {key}")
+            return Removed(peer, key, self._prove_gone(name, key))
+
+    def removeconf(self, name: PeerName) -> Removed:
+        """Forget the peer: key, address and config.env. Its address is handed out again last.
+
+        A peer that is not registered is no error. Raises Unproven as ``remove`` does.
+        """
+        with self._lock:
+            with self._registry.transaction() as transaction:
+                peer = transaction.peer(name)
+                if peer is not None:
+                    transaction.delete(name)
+                    self._log(transaction, name, f"removeconf {peer.address}")
+            key = None if peer is None else peer.public_key
+            # The tunnel first: a tree that cannot be changed must not keep a peer in.
+            try:
+                proven = self._prove_no_strangers(name) if key is None else self._prove_gone(name, key)
+            finally:
+                self._tree.delete(name)
+            return Removed(peer, key, proven)
+
+    def _register(self, transaction: Transaction, name: PeerName) -> tuple[Peer, bool]:
+        peer = transaction.peer(name)
+        if peer is not None:
+            return peer, False
+        similar = transaction.similar(name)
+        if similar is not None:
+            raise Refused(f"{name} differs from {similar.name} only by case; choose another id")
+        now = self._clock()
+        peer = Peer(name, self._next_address(transaction, name), PresharedKey.generate(), None, now, now)
+        transaction.put(peer)
+        self._log(transaction, name, f"genconf {peer.address}")
+        return peer, True
+
+    def _next_address(self, transaction: Transaction, name: PeerName) -> IPv4Address:
+        plan = self.settings.plan
+        reserved = plan.reserved(name)
+        if reserved is not None:
+            occupant = transaction.occupant(reserved)
+            if occupant is not None:
+                raise Refused(f"{reserved}, the address of {name}, belongs to {occupant.name}; `removeconf` that first")
+            return reserved
+        network = plan.ranges[name.type]
+        first, last = network.network_address, network.broadcast_address
+        highest = transaction.highest(first, last)
+        address = plan.never_used(name.type, highest, transaction.was_used(first + 1))
+        address = address or transaction.longest_released(first, last)
+        if address is None or not plan.usable(name.type, address):
+            raise Refused(
+                f"no address is left in {network} for another {name.type.value}; `removeconf` one, or widen the range"
+            )
+        return address
+
+    def _check_key(self, transaction: Transaction, name: PeerName, key: PublicKey) -> None:
+        if key == self._registry.public_key():
+            raise Refused(f"that is the hub's own public key; give the one that {name} prints")
+        holder = transaction.holder(key)
+        if holder is not None and holder.name != name:
+            raise Refused(f"that public key belongs to {holder.name}; each component makes its own")
+
+    def _log(self, transaction: Transaction, name: PeerName, what: str) -> None:
+        transaction.log(LogEntry(self._clock(), os.getuid(), self._command, name, what))
+
+    def _apply(self, plan: Plan) -> bool:
+        """Whether wg0 is there and took the plan."""
+        try:
+            self._device.apply(plan)
+        except DeviceMissing:
+            return False
+        return True
+
+    def _prove_gone(self, name: PeerName, key: PublicKey) -> bool | None:
+        with _proving(name):
+            try:
+                self._device.apply(Plan(remove=(key,)))
+                held = self._device.holds(key)
+            except DeviceMissing:
+                return None
+        if held:
+            raise Unproven(f"{name} is removed from the registry, but wg0 still holds its key; restart the hub")
+        return True
+
+    def _prove_no_strangers(self, name: PeerName) -> bool | None:
+        """For a peer without a key: a command that was killed may have left it in wg0 all the same."""
+        with _proving(name):
+            try:
+                observed = self._device.read().peers.keys()
+                strangers = tuple(observed - {peer.public_key for peer in self._registry.peers()}) if observed else ()
+                self._device.apply(Plan(remove=strangers))
+                left = any(map(self._device.holds, strangers))
+            except DeviceMissing:
+                return None
+        if left:
+            raise Unproven("wg0 holds keys that are not registered and does not give them up; restart the hub")
+        return True
+
+
+@contextmanager
+def _proving(name: PeerName) -> Iterator[None]:
+    try:
+        yield
+    except DeviceError as error:
+        raise Unproven(
+            f"{name} is removed from the registry, but wg0 cannot prove it: {error}. The hub replaces a daemon that"
+            " hangs; run this again"
+        ) from error
+
+
+def _unknown(name: PeerName, similar: Peer | None = None) -> Refused:
+    if similar is not None:
+        return Refused(f"{name} is not registered, but {similar.name} is; ids are case-sensitive")
+    return Refused(f"{name} is not registered; run `genconf {name}` first, or look at `list`")

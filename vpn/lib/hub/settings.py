@@ -1,0 +1,174 @@
+"""The hub's settings: its own ``config.env``, overridden by the environment."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from vpn.lib import config_env
+from vpn.lib.errors import InvalidInput
+from vpn.lib.files import Owner, owner_from_environment
+from vpn.lib.registry.addressing import AddressPlan, check, parse_range
+from vpn.lib.registry.peer import PeerType
+from vpn.lib.wireguard.types import parse_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_Value = TypeVar("_Value")
+
+DEFAULT_FOLDER = "/config"
+INTERFACE = "wg0"
+FILE = "config.env"
+
+DEFAULTS = {
+    "VPN_SERVER_PUBLIC_ADDR": "",
+    "VPN_SERVER_PORT": "51820",
+    "VPN_IP": "10.220.0.1",
+    "VPN_SUBNET_PREFIX": "14",
+    "VPN_MANAGEMENT_IP_ASSIGN": "10.220.0.0/16",
+    "VPN_NODE_IP_ASSIGN": "10.221.0.0/16",
+    "VPN_RESEARCHER_IP_ASSIGN": "10.222.0.0/16",
+    "USE_WG_KERNEL_MOD": "false",
+    "VPN_WIREGUARD": "",
+}
+RANGE_NAMES = {
+    PeerType.MANAGEMENT: "VPN_MANAGEMENT_IP_ASSIGN",
+    PeerType.NODE: "VPN_NODE_IP_ASSIGN",
+    PeerType.RESEARCHER: "VPN_RESEARCHER_IP_ASSIGN",
+}
+
+
+class Settings(NamedTuple):
+    """All of the hub's settings, validated.
+
+    ``public_address`` is a host name or an address, empty where it is not set: only what is handed to
+    components needs it. ``wireguard`` is a name of ``Implementation``.
+    """
+
+    folder: Path
+    public_address: str
+    port: int
+    plan: AddressPlan
+    wireguard: str
+    owner: Owner | None
+    interface: str = INTERFACE
+
+    @property
+    def endpoint(self) -> str:
+        """Where components reach the hub: ``host:port``, an IPv6 address in brackets.
+
+        Raises InvalidInput where the public address is not set.
+        """
+        if not self.public_address:
+            raise InvalidInput(
+                f"VPN_SERVER_PUBLIC_ADDR is not set; write the hub's public name or address into {self.folder / FILE}"
+            )
+        host = f"[{self.public_address}]" if ":" in self.public_address else self.public_address
+        return f"{host}:{self.port}"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
+    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_FOLDER)
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
+    return folder
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings in force. Raises one InvalidInput that names every problem."""
+    folder = state_folder(environ)
+    try:
+        values = config_env.load(folder / FILE)
+    except FileNotFoundError:
+        values = {}
+    values = {name: environ.get(name) or values.get(name) or default for name, default in DEFAULTS.items()}
+    problems: list[str] = []
+    address = _parsed(problems, "VPN_SERVER_PUBLIC_ADDR", values, _host)
+    port = _parsed(problems, "VPN_SERVER_PORT", values, parse_port)
+    wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, values))
+    owner = None
+    try:
+        owner = owner_from_environment(environ)
+    except InvalidInput as error:
+        problems.append(str(error))
+    plan = _address_plan(problems, values)
+    if problems or address is None or port is None or wireguard is None or plan is None:
+        raise InvalidInput(f"{folder / FILE}: {'; '.join(problems)}")
+    return Settings(folder, address, port, plan, wireguard, owner)
+
+
+def _address_plan(problems: list[str], values: Mapping[str, str]) -> AddressPlan | None:
+    hub = _parsed(problems, "VPN_IP", values, _address)
+    prefix = _parsed(problems, "VPN_SUBNET_PREFIX", values, _prefix)
+    ranges = {peer_type: _parsed(problems, name, values, parse_range) for peer_type, name in RANGE_NAMES.items()}
+    known = {peer_type: network for peer_type, network in ranges.items() if network is not None}
+    if hub is None or prefix is None or len(known) < len(ranges):
+        return None
+    plan = AddressPlan(IPv4Interface((hub, prefix)), known)
+    problems += check(plan, RANGE_NAMES)
+    return plan
+
+
+def _parsed(problems: list[str], name: str, values: Mapping[str, str], parse: Callable[[str], _Value]) -> _Value | None:
+    try:
+        return parse(values[name])
+    except InvalidInput as error:
+        problems.append(f"{name}={values[name][:60]}: {error}")
+        return None
+
+
+def _host(text: str) -> str:
+    """A host name (RFC 1123), or a numeric address without brackets. Empty is passed on."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address: IPv4Address | IPv6Address = ip_address(bare)
+    except ValueError as error:
+        labels = text.removesuffix(".").split(".") if text else []
+        well_formed = all(
+            0 < len(label) <= 63
+            and label.isascii()
+            and label.replace("-", "a").replace("_", "a").isalnum()
+            and not label.startswith("-")
+            and not label.endswith("-")
+            for label in labels
+        )
+        if not well_formed or len(text) > 253 or (labels and labels[-1].isdecimal()):
+            raise InvalidInput("not a host name or an IP address") from error
+        return text
+    if address.is_unspecified or address.is_multicast:
+        raise InvalidInput("not an address that components can reach")
+    return str(address)
+
+
+def _address(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        hint = "IPv6 is not supported inside the VPN; write an IPv4 address" if ":" in text else "not an IPv4 address"
+        raise InvalidInput(hint) from error
+
+
+def _prefix(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= 30):
+        raise InvalidInput("not a prefix length: a number from 1 to 30 is due")
+    return int(text)
+
+
+def _implementation(text: str, values: Mapping[str, str]) -> str:
+    """VPN_WIREGUARD, or what USE_WG_KERNEL_MOD asks for where that is not set; boringtun by default."""
+    kernel = parse_boolean(values["USE_WG_KERNEL_MOD"])
+    if not text:
+        return "kernel" if kernel else "boringtun"
+    from vpn.lib.wireguard.daemons import parse_implementation
+
+    return parse_implementation(text).value
+
+
+def parse_boolean(text: str) -> bool:
+    """``true`` or ``false`` as USE_WG_KERNEL_MOD is written. Raises InvalidInput."""
+    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise InvalidInput(f"USE_WG_KERNEL_MOD={text[:20]} is neither true nor false")
+    return text.lower() in ("true", "1", "yes")

@@ -1,0 +1,33 @@
+"""Logging of the daemons: to stderr, human lines or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+
+class _Human(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        return f"{stamp} {record.levelname.lower()}: {record.getMessage()}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {"time": round(record.created, 3), "level": record.levelname.lower(), "message": record.getMessage()}
+        )
+
+
+def start(name: str, log_format: str) -> logging.Logger:
+    """The logger of a daemon; ``log_format`` is ``human`` or ``json``. Tracebacks are never printed."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if log_format == "json" else _Human())
+    logger = logging.getLogger(name)
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logging.raiseExceptions = False
+    return logger

@@ -1,0 +1,102 @@
+"""Which address a peer gets. Pure.
+
+Each type has a range inside the VPN's network. Addresses are handed out upwards from the range's
+second host; the first comes last, since older installations never use it. Never handed out: the hub's
+own, the network's and the ranges' network and broadcast addresses, and addresses ending in .0 or .255,
+which some firewalls drop. ``mqtt`` and ``restful`` of type management own their places.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING, NamedTuple
+
+from vpn.lib.errors import InvalidInput
+from vpn.lib.registry.peer import PeerName, PeerType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MQTT = PeerName(PeerType.MANAGEMENT, "mqtt")
+RESTFUL = PeerName(PeerType.MANAGEMENT, "restful")
+_RESERVED = {MQTT: 2, RESTFUL: 3}
+_FIRST_OFFSET = 2
+
+
+class AddressPlan(NamedTuple):
+    """The hub's address with its network's prefix, and a range for each type; see ``check``."""
+
+    hub: IPv4Interface
+    ranges: Mapping[PeerType, IPv4Network]
+
+    def reserved(self, name: PeerName) -> IPv4Address | None:
+        """The address that this peer owns whatever the order of commands, or None."""
+        offset = _RESERVED.get(name)
+        return None if offset is None else self.ranges[name.type].network_address + offset
+
+    def usable(self, peer_type: PeerType, address: IPv4Address) -> bool:
+        """Whether the address may be handed out to any peer of the type that owns no place."""
+        network = self.ranges[peer_type]
+        return (
+            address in network
+            and int(address) & 0xFF not in (0, 255)
+            and address not in (self.hub.ip, network.network_address, network.broadcast_address)
+            and not (peer_type is PeerType.MANAGEMENT and address in [self.reserved(name) for name in _RESERVED])
+        )
+
+    def never_used(self, peer_type: PeerType, highest: IPv4Address | None, first_used: bool) -> IPv4Address | None:
+        """The next address of the range that was never used, or None when there is none left.
+
+        ``highest`` is the highest one of the range that was ever handed out, ``first_used`` whether the
+        range's first host was. The work does not depend on how many are in use.
+        """
+        network = self.ranges[peer_type]
+        start = network.network_address + _FIRST_OFFSET
+        candidate = start if highest is None or highest < start else highest + 1
+        while candidate < network.broadcast_address:
+            if self.usable(peer_type, candidate):
+                return candidate
+            candidate += 1
+        first = network.network_address + 1
+        return first if not first_used and self.usable(peer_type, first) else None
+
+
+def check(plan: AddressPlan, names: Mapping[PeerType, str]) -> list[str]:
+    """What is wrong with the plan, one sentence each; ``names`` are the settings to name in them."""
+    problems = []
+    vpn = plan.hub.network
+    if plan.hub.ip in (vpn.network_address, vpn.broadcast_address):
+        problems.append(f"VPN_IP={plan.hub.ip} is the network or broadcast address of {vpn}")
+    types = list(plan.ranges)
+    for position, peer_type in enumerate(types):
+        network = plan.ranges[peer_type]
+        setting = f"{names[peer_type]}={network}"
+        if network.prefixlen > 30:
+            problems.append(f"{setting} is too small: /30 is the smallest range")
+        if not network.subnet_of(vpn):
+            problems.append(f"{setting} is outside of the VPN's network {vpn} (VPN_IP, VPN_SUBNET_PREFIX)")
+        problems += [
+            f"{setting} overlaps {names[other]}={plan.ranges[other]}"
+            for other in types[position + 1 :]
+            if network.overlaps(plan.ranges[other])
+        ]
+    for name in _RESERVED:
+        address = plan.reserved(name)
+        network = plan.ranges[name.type]
+        if network.prefixlen <= 30 and (address not in network or address == network.broadcast_address):
+            problems.append(f"{names[name.type]}={network} has no room for {name.id} at {address}")
+        elif address == plan.hub.ip:
+            problems.append(f"VPN_IP={plan.hub.ip} is the address of {name.id} in {names[name.type]}={network}")
+    return problems
+
+
+def parse_range(text: str) -> IPv4Network:
+    """A range such as ``10.221.0.0/16``, without host bits. Raises InvalidInput."""
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        if ":" in text:
+            raise InvalidInput("IPv6 is not supported inside the VPN; write an IPv4 range") from error
+        if "host bits" in str(error):
+            raise InvalidInput(f"host bits are set; did you mean {IPv4Network(text, strict=False)}?") from error
+        raise InvalidInput("not an IPv4 range; write one such as 10.221.0.0/16") from error

@@ -1,0 +1,73 @@
+"""Peers as the registry knows them: type, id, and what belongs to them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from vpn.lib.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+
+ID_LENGTH = 63
+_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_OTHERS = _FIRST | frozenset("._-")
+
+
+class PeerType(Enum):
+    """What a peer is in the consortium. Its value is the folder's name in ``config_peers``."""
+
+    MANAGEMENT = "management"
+    NODE = "node"
+    RESEARCHER = "researcher"
+
+
+class PeerName(NamedTuple):
+    """A peer's name: unique by type and id, where ids that differ only by case count as the same."""
+
+    type: PeerType
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type.value} {self.id}"
+
+
+class Peer(NamedTuple):
+    """A registered peer. ``public_key`` is None until ``add``. Times are Unix time in seconds."""
+
+    name: PeerName
+    address: IPv4Address
+    preshared_key: PresharedKey
+    public_key: PublicKey | None
+    created: float
+    changed: float
+
+
+def parse_type(text: str) -> PeerType:
+    """From ``management``, ``node`` or ``researcher``. Raises InvalidInput."""
+    try:
+        return PeerType(text)
+    except ValueError as error:
+        known = ", ".join(peer_type.value for peer_type in PeerType)
+        raise InvalidInput(f"unknown type {_shown(text)}; choose one of {known}") from error
+
+
+def parse_name(peer_type: PeerType, text: str) -> PeerName:
+    """A validated name. Ids become folder names and lines of files that a shell sources.
+
+    Raises InvalidInput unless the id matches ``[A-Za-z0-9][A-Za-z0-9._-]{0,62}``.
+    """
+    if not text or len(text) > ID_LENGTH or text[0] not in _FIRST or not _OTHERS.issuperset(text):
+        raise InvalidInput(
+            f"{_shown(text)} is no id: use 1 to {ID_LENGTH} ASCII letters, digits, dots, underscores and hyphens,"
+            " beginning with a letter or a digit"
+        )
+    return PeerName(peer_type, text)
+
+
+def _shown(text: str) -> str:
+    """The text for an error message: short, and without anything that acts on a terminal."""
+    return ascii(text if len(text) <= 40 else text[:37] + "...")

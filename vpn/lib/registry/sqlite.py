@@ -1,0 +1,380 @@
+"""The registry in an SQLite file: write-ahead log, synchronous=FULL, constraints in the schema."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from vpn.lib.errors import Busy, InvalidInput, Refused, StateError
+from vpn.lib.registry.peer import Peer, PeerName, PeerType
+from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
+from vpn.lib.wireguard.types import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from vpn.lib.files import Owner
+    from vpn.lib.registry.store import LogEntry
+
+SCHEMA_VERSION = 1
+LOCK_LIMIT = 30.0
+"""Seconds that a transaction waits for another process's."""
+
+_SCHEMA = """
+CREATE TABLE hub (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    private_key BLOB NOT NULL CHECK (length(private_key) = 32),
+    public_key BLOB NOT NULL CHECK (length(public_key) = 32)
+) STRICT;
+CREATE TABLE peer (
+    type TEXT NOT NULL,
+    id TEXT NOT NULL,
+    folded TEXT NOT NULL,
+    address INTEGER NOT NULL UNIQUE,
+    preshared_key BLOB NOT NULL CHECK (length(preshared_key) = 32),
+    public_key BLOB UNIQUE CHECK (length(public_key) = 32),
+    created REAL NOT NULL,
+    changed REAL NOT NULL,
+    PRIMARY KEY (type, id),
+    UNIQUE (type, folded)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE released (
+    address INTEGER PRIMARY KEY,
+    turn INTEGER NOT NULL
+) STRICT;
+CREATE INDEX released_turn ON released (turn);
+CREATE TABLE endpoint (
+    public_key BLOB PRIMARY KEY,
+    address TEXT NOT NULL,
+    port INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE log (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    uid INTEGER NOT NULL,
+    command TEXT NOT NULL,
+    type TEXT,
+    id TEXT,
+    what TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER log_is_append_only_update BEFORE UPDATE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
+CREATE TRIGGER log_is_append_only_delete BEFORE DELETE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
+"""
+_COLUMNS = "type, id, address, preshared_key, public_key, created, changed"
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """sqlite3's errors as the library's, each saying what to do."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        taken = "address" if "address" in str(error) else "public key" if "public_key" in str(error) else "name"
+        raise Refused(f"that {taken} belongs to another peer; `list` shows to which") from error
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Busy(
+                f"{path} has been locked for {LOCK_LIMIT:.0f} s; look for a hanging command, try again"
+            ) from error
+        reason = {
+            sqlite3.SQLITE_FULL: "the disk is full; free some space, then try again",
+            sqlite3.SQLITE_READONLY: "it cannot be written; make it and its folder writable, then try again",
+            sqlite3.SQLITE_IOERR: "the disk reports an error; check the disk and its free space, then try again",
+            sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder is there and writable",
+            sqlite3.SQLITE_PERM: "permission denied; run this as its owner, or as root",
+        }.get(code)
+        if reason is None:
+            raise damaged(path, str(error)) from error
+        raise StateError(f"{path}: {reason}") from error
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, str(error)) from error
+
+
+def damaged(path: Path, reason: str) -> StateError:
+    """The error for a registry that cannot be read, with the ways out."""
+    return StateError(
+        f"{path} is damaged ({reason}); put back a copy of it, or move it away: the next command rebuilds it from"
+        " wireguard/wg0.conf and config_peers"
+    )
+
+
+def create(
+    path: Path, private_key: PrivateKey, fill: Iterable[Peer], released: Iterable[IPv4Address], owner: Owner | None
+) -> None:
+    """Make a registry at ``path`` that holds ``fill``, whole or not at all.
+
+    It is built under another name and renamed, so a registry at ``path`` is always complete.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    # A write-ahead log that belongs to a registry of the past must not be played into this one.
+    for leftover in (temporary, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            leftover.unlink()
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    if owner is not None:
+        os.chown(temporary, owner.uid, owner.gid)
+    with _translated(temporary):
+        database = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            database.execute("PRAGMA journal_mode = MEMORY")
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+            database.execute("INSERT INTO hub VALUES (1, ?, ?)", (bytes(private_key), bytes(private_key.public_key())))
+            transaction = SqliteTransaction(database)
+            for peer in fill:
+                transaction.put(peer)
+            transaction.release(released)
+            database.execute("COMMIT")
+        finally:
+            database.close()
+    os.rename(temporary, path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SqliteRegistry:
+    """Registry over the file at ``path``, which must exist. Raises StateError when it is damaged."""
+
+    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+        self._path = path
+        self._owner = owner
+        if path.is_symlink():
+            raise StateError(f"{path} is a symbolic link; put the file itself there")
+        if not path.exists():
+            raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
+        with _translated(path):
+            # SQLite takes an empty file for an empty database; a registry is never empty.
+            if path.stat().st_size == 0:
+                raise damaged(path, "it is empty")
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT)
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def _open(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StateError(f"{self._path} was written by a newer release; install that release, or a later one")
+        if version < 1:
+            raise damaged(self._path, "it is no registry")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if self._owner is not None:
+            for suffix in ("-wal", "-shm"):
+                side = self._path.with_name(self._path.name + suffix)
+                with suppress(FileNotFoundError):
+                    if side.stat().st_uid != self._owner.uid:
+                        os.chown(side, self._owner.uid, self._owner.gid)
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """A transaction that nobody else writes during."""
+        with _translated(self._path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteTransaction(self._database)
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def private_key(self) -> PrivateKey:
+        """The hub's private key."""
+        with _translated(self._path):
+            (raw,) = self._row("SELECT private_key FROM hub")
+        return PrivateKey(raw)
+
+    def public_key(self) -> PublicKey:
+        """The hub's public key."""
+        with _translated(self._path):
+            (raw,) = self._row("SELECT public_key FROM hub")
+        return PublicKey(raw)
+
+    def _row(self, query: str) -> Any:
+        row = self._database.execute(query).fetchone()
+        if row is None:
+            raise damaged(self._path, "the hub's key is missing")
+        return row
+
+    def peer(self, name: PeerName) -> Peer | None:
+        """The peer of exactly this name."""
+        with _translated(self._path):
+            return SqliteTransaction(self._database).peer(name)
+
+    def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
+        """All peers, or those of a type, by type and id."""
+        with _translated(self._path):
+            rows = self._database.execute(
+                f"SELECT {_COLUMNS} FROM peer WHERE ifnull(?1, type) = type ORDER BY type, id",
+                (None if peer_type is None else peer_type.value,),
+            ).fetchall()
+        return map(self._checked_peer, rows)
+
+    def _checked_peer(self, row: Any) -> Peer:
+        try:
+            return _peer(row)
+        except (InvalidInput, ValueError) as error:
+            raise damaged(self._path, "a peer's row cannot be read") from error
+
+    def version(self) -> int:
+        """A number that changes whenever another connection commits."""
+        with _translated(self._path):
+            (number,) = self._database.execute("PRAGMA data_version").fetchone()
+        return int(number)
+
+    def endpoints(self) -> Mapping[PublicKey, Endpoint]:
+        """The last known endpoints."""
+        with _translated(self._path):
+            rows = self._database.execute("SELECT public_key, address, port FROM endpoint").fetchall()
+        return {PublicKey(key): Endpoint(ip_address(address), port) for key, address, port in rows}
+
+    def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
+        """Remember endpoints of registered keys, in one transaction."""
+        with self.transaction() as transaction:
+            transaction.database.executemany(
+                "INSERT OR REPLACE INTO endpoint SELECT public_key, ?, ? FROM peer WHERE public_key = ?",
+                [(str(endpoint.address), endpoint.port, bytes(key)) for key, endpoint in endpoints.items()],
+            )
+
+    def check(self) -> None:
+        """Read everything and raise StateError when it is damaged."""
+        with _translated(self._path):
+            (answer,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if answer != "ok":
+            raise damaged(self._path, answer.replace("\n", " "))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+
+class SqliteTransaction:
+    """Transaction on an open database."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def peer(self, name: PeerName) -> Peer | None:
+        """The peer of exactly this name."""
+        return self._one("type = ? AND id = ?", name.type.value, name.id)
+
+    def similar(self, name: PeerName) -> Peer | None:
+        """The peer of this type whose id is the same but for case."""
+        return self._one("type = ? AND folded = ?", name.type.value, name.id.lower())
+
+    def holder(self, public_key: PublicKey) -> Peer | None:
+        """The peer that has this key."""
+        return self._one("public_key = ?", bytes(public_key))
+
+    def occupant(self, address: IPv4Address) -> Peer | None:
+        """The peer that has this address."""
+        return self._one("address = ?", int(address))
+
+    def highest(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """The highest address from first to last that was ever used."""
+        bounds = (int(first), int(last))
+        # Each half is a single step in an index; a max over a union would read the whole range.
+        row = self.database.execute(
+            "SELECT max("
+            "ifnull((SELECT max(address) FROM peer WHERE address BETWEEN ?1 AND ?2), -1),"
+            "ifnull((SELECT max(address) FROM released WHERE address BETWEEN ?1 AND ?2), -1))",
+            bounds,
+        ).fetchone()
+        return None if row[0] < 0 else IPv4Address(row[0])
+
+    def was_used(self, address: IPv4Address) -> bool:
+        """Whether a peer has the address, or had it."""
+        number = int(address)
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM peer WHERE address = ?1)"
+            " OR EXISTS (SELECT 1 FROM released WHERE address = ?1)"
+        )
+        return bool(self.database.execute(query, (number,)).fetchone()[0])
+
+    def longest_released(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """Of the released addresses from first to last, the one that was released first."""
+        row = self.database.execute(
+            "SELECT address FROM released WHERE address BETWEEN ? AND ? ORDER BY turn LIMIT 1", (int(first), int(last))
+        ).fetchone()
+        return None if row is None else IPv4Address(row[0])
+
+    def put(self, peer: Peer) -> None:
+        """Register the peer, or replace what is registered under its name."""
+        key = None if peer.public_key is None else bytes(peer.public_key)
+        name, address = peer.name, int(peer.address)
+        self.database.execute(
+            "DELETE FROM endpoint WHERE public_key ="
+            " (SELECT public_key FROM peer WHERE type = ? AND id = ? AND public_key IS NOT ?)",
+            (name.type.value, name.id, key),
+        )
+        changed = self.database.execute(
+            "UPDATE peer SET address = ?, preshared_key = ?, public_key = ?, changed = ? WHERE type = ? AND id = ?",
+            (address, bytes(peer.preshared_key), key, peer.changed, name.type.value, name.id),
+        ).rowcount
+        if not changed:
+            self.database.execute(
+                f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name.type.value,
+                    name.id,
+                    address,
+                    bytes(peer.preshared_key),
+                    key,
+                    peer.created,
+                    peer.changed,
+                    name.id.lower(),
+                ),
+            )
+            self.database.execute("DELETE FROM released WHERE address = ?", (address,))
+
+    def delete(self, name: PeerName) -> None:
+        """Forget the peer, and remember its address as released."""
+        peer = self.peer(name)
+        if peer is None:
+            return
+        self.database.execute("DELETE FROM peer WHERE type = ? AND id = ?", (name.type.value, name.id))
+        if peer.public_key is not None:
+            self.database.execute("DELETE FROM endpoint WHERE public_key = ?", (bytes(peer.public_key),))
+        self.release([peer.address])
+
+    def release(self, addresses: Iterable[IPv4Address]) -> None:
+        """Remember addresses as used once, and free, in this order."""
+        self.database.executemany(
+            "INSERT OR IGNORE INTO released VALUES (?, 1 + ifnull((SELECT max(turn) FROM released), 0))",
+            ((int(address),) for address in addresses),
+        )
+
+    def log(self, entry: LogEntry) -> None:
+        """Append to the log."""
+        peer_type, peer_id = (None, None) if entry.peer is None else (entry.peer.type.value, entry.peer.id)
+        self.database.execute(
+            "INSERT INTO log (at, uid, command, type, id, what) VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.at, entry.uid, entry.command, peer_type, peer_id, entry.what),
+        )
+
+    def _one(self, condition: str, *values: object) -> Peer | None:
+        row = self.database.execute(f"SELECT {_COLUMNS} FROM peer WHERE {condition}", values).fetchone()
+        return None if row is None else _peer(row)
+
+
+def _peer(row: Any) -> Peer:
+    peer_type, peer_id, address, preshared_key, public_key, created, changed = row
+    return Peer(
+        PeerName(PeerType(peer_type), peer_id),
+        IPv4Address(address),
+        PresharedKey(preshared_key),
+        None if public_key is None else PublicKey(public_key),
+        created,
+        changed,
+    )

@@ -1,0 +1,119 @@
+"""The interface to the registry. Nothing above it knows how, or where, it is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from ipaddress import IPv4Address
+
+    from vpn.lib.registry.peer import Peer, PeerName, PeerType
+    from vpn.lib.wireguard.keys import PrivateKey, PublicKey
+    from vpn.lib.wireguard.types import Endpoint
+
+
+class LogEntry(NamedTuple):
+    """A change: when (Unix time, seconds), by whom, to whom, and what. Without secrets."""
+
+    at: float
+    uid: int
+    command: str
+    peer: PeerName | None
+    what: str
+
+
+class Transaction(Protocol):
+    """Reads and changes that become durable together, or not at all.
+
+    Uniqueness of addresses, keys and names is enforced by the store: what breaks it raises Refused.
+    """
+
+    def peer(self, name: PeerName) -> Peer | None:
+        """The peer of exactly this name."""
+        ...
+
+    def similar(self, name: PeerName) -> Peer | None:
+        """The peer of this type whose id is the same but for case."""
+        ...
+
+    def holder(self, public_key: PublicKey) -> Peer | None:
+        """The peer that has this key."""
+        ...
+
+    def occupant(self, address: IPv4Address) -> Peer | None:
+        """The peer that has this address."""
+        ...
+
+    def highest(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """The highest address from first to last that was ever used."""
+        ...
+
+    def was_used(self, address: IPv4Address) -> bool:
+        """Whether a peer has the address, or had it."""
+        ...
+
+    def longest_released(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """Of the released addresses from first to last, the one that was released first."""
+        ...
+
+    def put(self, peer: Peer) -> None:
+        """Register the peer, or replace what is registered under its name."""
+        ...
+
+    def delete(self, name: PeerName) -> None:
+        """Forget the peer, and remember its address as released."""
+        ...
+
+    def release(self, addresses: Iterable[IPv4Address]) -> None:
+        """Remember addresses as used once, and free."""
+        ...
+
+    def log(self, entry: LogEntry) -> None:
+        """Append to the log."""
+        ...
+
+
+class Registry(Protocol):
+    """The registry. Reading methods see the last committed state."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction: committed, durably, when its block ends well, rolled back when it raises."""
+        ...
+
+    def private_key(self) -> PrivateKey:
+        """The hub's private key."""
+        ...
+
+    def public_key(self) -> PublicKey:
+        """The hub's public key, without touching the private one."""
+        ...
+
+    def peer(self, name: PeerName) -> Peer | None:
+        """The peer of exactly this name."""
+        ...
+
+    def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
+        """All peers, or those of a type, by type and id."""
+        ...
+
+    def version(self) -> int:
+        """A number that changes whenever another process commits a change."""
+        ...
+
+    def endpoints(self) -> Mapping[PublicKey, Endpoint]:
+        """The last known endpoints."""
+        ...
+
+    def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
+        """Remember endpoints of registered keys; others are passed over."""
+        ...
+
+    def check(self) -> None:
+        """Read everything and raise StateError when it is damaged."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the registry."""
+        ...

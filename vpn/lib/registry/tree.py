@@ -1,0 +1,99 @@
+"""The ``config_peers`` tree: ``TYPE/ID/config.env``, what is handed to each component.
+
+A projection: it is written from the registry and can be thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from vpn.lib.errors import StateError, describe_os_error
+from vpn.lib.files import FILE_MODE, folder, refuse_link, sync_file_system, write_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from vpn.lib.files import Owner
+    from vpn.lib.registry.peer import PeerName
+
+FOLDER = "config_peers"
+FILE = "config.env"
+
+
+class Tree:
+    """The tree below the state directory ``root``. Callers hold the lock that serialises writers."""
+
+    def __init__(self, root: Path, owner: Owner | None = None) -> None:
+        self._root = root
+        self._owner = owner
+
+    def path(self, name: PeerName) -> Path:
+        """Where the peer's config.env is."""
+        return self._root / FOLDER / name.type.value / name.id / FILE
+
+    def write(self, name: PeerName, text: str, *, durable: bool = True) -> None:
+        """Put the peer's config.env in place. Raises StateError, also for a symbolic link on the way."""
+        try:
+            with folder(self._root, *self._parts(name), owner=self._owner, create=True) as directory:
+                write_at(directory, FILE, text.encode(), owner=self._owner, durable=durable)
+        except OSError as error:
+            raise _failed("write", self.path(name), error) from error
+
+    def write_all(self, texts: Iterable[tuple[PeerName, str]]) -> None:
+        """``write`` of many, synced once."""
+        for name, text in texts:
+            self.write(name, text, durable=False)
+        try:
+            sync_file_system(self._root)
+        except OSError as error:
+            raise _failed("write", self._root / FOLDER, error) from error
+
+    def check(self, name: PeerName) -> None:
+        """Raise StateError when something that is not the peer's folder or file stands in its place."""
+        try:
+            with folder(self._root, *self._parts(name)) as directory:
+                refuse_link(directory, FILE)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failed("read", self.path(name), error) from error
+
+    def matches(self, name: PeerName, text: str) -> bool:
+        """Whether the peer's config.env is there with this text and no more than its mode."""
+        try:
+            with folder(self._root, *self._parts(name)) as directory:
+                descriptor = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+                with open(descriptor, "rb") as file:
+                    status = os.fstat(descriptor)
+                    return stat.S_IMODE(status.st_mode) & ~FILE_MODE == 0 and file.read(1 << 16) == text.encode()
+        except (OSError, StateError):
+            return False
+
+    def delete(self, name: PeerName) -> None:
+        """Remove the peer's config.env and its folder where nothing else is in it."""
+        try:
+            with folder(self._root, FOLDER, name.type.value) as parent:
+                with folder(self._root, *self._parts(name)) as directory:
+                    for entry in (FILE, f".{FILE}.tmp"):
+                        with suppress(FileNotFoundError):
+                            os.unlink(entry, dir_fd=directory)
+                # What somebody else put beside it is not ours to delete.
+                with suppress(OSError):
+                    os.rmdir(name.id, dir_fd=parent)
+                os.fsync(parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failed("delete", self.path(name), error) from error
+
+    @staticmethod
+    def _parts(name: PeerName) -> tuple[str, str, str]:
+        return (FOLDER, name.type.value, name.id)
+
+
+def _failed(verb: str, path: Path, error: OSError) -> StateError:
+    return StateError(f"cannot {verb} {path}: {describe_os_error(OSError(error.errno, error.strerror))}")

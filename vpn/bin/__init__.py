@@ -27,13 +27,13 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
 
     A reader that went away (``| head``) is no error of ours to report.
     """
+    _open_closed_streams()
     try:
-        status = run()
-        sys.stdout.flush()
-        return status
+        try:
+            return run()
+        finally:
+            _flush()
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except VpnError as error:
         line = str(error)
@@ -45,3 +45,26 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
         line = f"the Python package {error.name} is missing; install this project with pip"
     print(f"{program}: {' '.join(line.splitlines())}", file=sys.stderr)
     return 1
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter flushes stdout once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _open_closed_streams() -> None:
+    """Let closed standard streams lead nowhere.
+
+    Else the first file that is opened gets the number of one, and what is printed goes into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))

@@ -61,9 +61,10 @@ clean:
 		echo "As root, install what is missing: apt-get install $(PACKAGES)" >&2; exit 1; \
 	fi
 
+# compat: the newer editable modes add 15 ms to every start of this Python.
 $(VENV)/ready: setup.cfg pyproject.toml .tools/packages
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat --editable '.[test]'
 	$(BIN)/python -m compileall -q vpn lab
 	@touch $@
 

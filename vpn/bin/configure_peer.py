@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         elif arguments.command == "show":
             _show(hub, name, arguments.json)
         elif arguments.command == "genconf":
-            _print_configured(hub.genconf(name))
+            _print_configured(hub.genconf(name), hub.config_path(name))
         elif key is not None:
             _print_added(hub.add(name, key))
         elif arguments.command == "remove":
@@ -74,10 +74,10 @@ def _show(hub: Hub, name: PeerName, as_json: bool) -> None:
     print(listing.one_as_json(view) if as_json else listing.one_as_text(view, hub.config_path(name)))
 
 
-def _print_configured(done: Configured) -> None:
+def _print_configured(done: Configured, path: Path) -> None:
     name = done.peer.name
     print(f"{name}: {'registered' if done.new else 'was registered already'} at {done.peer.address}")
-    print(f"  {done.path}")
+    print(f"  {path}")
     if done.peer.public_key is None:
         print(
             f"Next: copy this file to the component as its config.env, start the component, then here:\n"

@@ -56,32 +56,48 @@ def folder(root: Path, *parts: str, owner: Owner | None = None, create: bool = F
     FileNotFoundError for a missing folder without ``create``.
     """
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    walked = root
     try:
         for part in parts:
-            walked /= part
-            made = False
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, FOLDER_MODE, dir_fd=descriptor)
-                    made = True
-            try:
-                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            except OSError as error:
-                if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                    raise StateError(
-                        f"{walked} is a symbolic link or a file where a folder is due; move it away, then try again"
-                    ) from error
-                raise
-            if made:
-                os.fchmod(inner, FOLDER_MODE)
-                _give(inner, owner)
-                os.fsync(descriptor)
+            inner = open_folder(descriptor, part, owner=owner, create=create)
             os.close(descriptor)
             descriptor = inner
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def open_folder(
+    parent: int, name: str, *, owner: Owner | None = None, create: bool = False, durable: bool = True
+) -> int:
+    """Open the folder ``name`` in the folder that the descriptor ``parent`` stands for; the caller closes it.
+
+    Raises StateError for a symbolic link or a file in its place, FileNotFoundError where it is missing and
+    ``create`` is false.
+    """
+    made = False
+    if create:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+            made = True
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            where = os.readlink(f"/proc/self/fd/{parent}")
+            raise StateError(
+                f"{where}/{name} is a symbolic link or a file where a folder is due; move it away, then try again"
+            ) from error
+        raise
+    if made:
+        try:
+            os.fchmod(descriptor, FOLDER_MODE)
+            _give(descriptor, owner)
+            if durable:
+                os.fsync(parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def write_at(

@@ -11,7 +11,6 @@ from vpn.lib import files
 from vpn.lib.errors import InvalidInput, VpnError
 from vpn.lib.hub import peer_config, state
 from vpn.lib.hub.service import wanted_peer
-from vpn.lib.registry.takeover import WG_CONF
 from vpn.lib.registry.tree import Tree
 from vpn.lib.wireguard import conf
 from vpn.lib.wireguard.types import MTU, WantedDevice
@@ -39,7 +38,7 @@ def write_wg_conf(settings: Settings, registry: Registry) -> Iterator[None]:
             parts.append(conf.render_peer(wanted, str(peer.name)))
         if number % STEP == 0:
             yield
-    files.write(settings.folder / WG_CONF, "".join(parts).encode(), owner=settings.owner)
+    files.write(settings.folder / state.WIREGUARD_FOLDER / state.WG_CONF, "".join(parts).encode(), owner=settings.owner)
 
 
 def repair_tree(settings: Settings, registry: Registry, log: logging.Logger) -> Iterator[None]:

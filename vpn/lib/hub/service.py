@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
 
 class Configured(NamedTuple):
-    """Of ``genconf``: the peer, whether it is new, and where its config.env is."""
+    """Of ``genconf``: the peer, and whether it is new."""
 
     peer: Peer
     new: bool
-    path: Path
 
 
 class Added(NamedTuple):
@@ -92,6 +91,7 @@ class Hub:
         self._lock = state.command_lock(settings)
         with self._lock:
             self._registry: Registry = state.open_registry(settings, notify, clock)
+        self._hub_key = self._registry.public_key()
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +101,7 @@ class Hub:
 
     def public_key(self) -> PublicKey:
         """The hub's public key."""
-        return self._registry.public_key()
+        return self._hub_key
 
     def peers(self) -> Iterator[Peer]:
         """All registered peers, by type and id."""
@@ -137,31 +137,30 @@ class Hub:
         wg0 gets the keys in batches.
         """
         _ = self.settings.endpoint  # raises before anything is changed
-        added: list[WantedPeer] = []
+        wanted_names = list(names)
         with self._lock:
-            configured = []
+            self._tree.check_all(wanted_names)
             with self._registry.transaction() as transaction:
-                for name in names:
-                    self._tree.check(name)
-                    peer, new = self._register(transaction, name)
-                    key = (keys or {}).get(name)
-                    if key is not None and key != peer.public_key:
-                        self._check_key(transaction, name, key)
-                        peer = peer._replace(public_key=key, changed=self._clock())
-                        transaction.put(peer)
-                        self._log(transaction, name, f"add {key}")
-                        wanted = wanted_peer(peer)
-                        added += [wanted] if wanted is not None else []
-                    configured.append(Configured(peer, new, self._tree.path(name)))
-            hub = self._registry.public_key()
-            texts = [(item.peer.name, peer_config.text(item.peer, self.settings, hub)) for item in configured]
+                registered = [self._register(transaction, name, (keys or {}).get(name)) for name in wanted_names]
+            texts = [(peer.name, peer_config.text(peer, self.settings, self._hub_key)) for peer, _ in registered]
             if len(texts) == 1:
                 self._tree.write(*texts[0])
             else:
                 self._tree.write_all(texts)
-            if added:
-                self._apply(Plan(update=tuple(added)))
-        return configured
+            self._let_in(registered)
+        return [Configured(peer, before is None) for peer, before in registered]
+
+    def _let_in(self, registered: list[tuple[Peer, Peer | None]]) -> None:
+        """Bring wg0 up to date with peers of which some have another key than before."""
+        changed = [
+            (peer, before)
+            for peer, before in registered
+            if peer.public_key != (None if before is None else before.public_key)
+        ]
+        if changed:
+            former = tuple(before.public_key for _, before in changed if before is not None and before.public_key)
+            fresh = tuple(wanted for peer, _ in changed if (wanted := wanted_peer(peer)) is not None)
+            self._apply(Plan(remove=former, update=fresh))
 
     def add(self, name: PeerName, key: PublicKey) -> Added:
         """Give the registered peer this public key, and let it in. Its former key is out at once.
@@ -228,18 +227,24 @@ class Hub:
                 self._tree.delete(name)
             return Removed(peer, key, proven)
 
-    def _register(self, transaction: Transaction, name: PeerName) -> tuple[Peer, bool]:
-        peer = transaction.peer(name)
-        if peer is not None:
-            return peer, False
-        similar = transaction.similar(name)
-        if similar is not None:
-            raise Refused(f"{name} differs from {similar.name} only by case; choose another id")
+    def _register(self, transaction: Transaction, name: PeerName, key: PublicKey | None) -> tuple[Peer, Peer | None]:
+        """The peer as it is registered now, with the key if one is given, and as it was before, if it was."""
+        before = transaction.similar(name)
+        if before is not None and before.name != name:
+            raise Refused(f"{name} differs from {before.name} only by case; choose another id")
         now = self._clock()
-        peer = Peer(name, self._next_address(transaction, name), PresharedKey.generate(), None, now, now)
-        transaction.put(peer)
-        self._log(transaction, name, f"genconf {peer.address}")
-        return peer, True
+        if before is None:
+            peer = Peer(name, self._next_address(transaction, name), PresharedKey.generate(), None, now, now)
+            self._log(transaction, name, f"genconf {peer.address}")
+        else:
+            peer = before
+        if key is not None and key != peer.public_key:
+            self._check_key(transaction, name, key)
+            peer = peer._replace(public_key=key, changed=now)
+            self._log(transaction, name, f"add {key}")
+        if peer != before:
+            transaction.put(peer)
+        return peer, before
 
     def _next_address(self, transaction: Transaction, name: PeerName) -> IPv4Address:
         plan = self.settings.plan
@@ -253,15 +258,17 @@ class Hub:
         first, last = network.network_address, network.broadcast_address
         highest = transaction.highest(first, last)
         address = plan.never_used(name.type, highest, transaction.was_used(first + 1))
-        address = address or transaction.longest_released(first, last)
-        if address is None or not plan.usable(name.type, address):
-            raise Refused(
-                f"no address is left in {network} for another {name.type.value}; `removeconf` one, or widen the range"
-            )
-        return address
+        if address is not None:
+            return address
+        for released in transaction.released(first, last):
+            if plan.usable(name.type, released):
+                return released
+        raise Refused(
+            f"no address is left in {network} for another {name.type.value}; `removeconf` one, or widen the range"
+        )
 
     def _check_key(self, transaction: Transaction, name: PeerName, key: PublicKey) -> None:
-        if key == self._registry.public_key():
+        if key == self._hub_key:
             raise Refused(f"that is the hub's own public key; give the one that {name} prints")
         holder = transaction.holder(key)
         if holder is not None and holder.name != name:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib.errors import StateError, describe_os_error
 from vpn.lib.files import FILE_MODE, FOLDER_MODE, Lock, folder, tighten
-from vpn.lib.registry import sqlite, takeover
+from vpn.lib.registry import sqlite
 from vpn.lib.registry.tree import FOLDER as TREE_FOLDER
 from vpn.lib.wireguard.keys import PrivateKey
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REGISTRY_FOLDER = "ip_assign"
 REGISTRY_FILE = "registry.db"
 WIREGUARD_FOLDER = "wireguard"
+WG_CONF = "wg0.conf"
 
 
 class Notice(NamedTuple):
@@ -70,6 +71,9 @@ def open_registry(
     for notice in tighten_modes(settings):
         notify(notice)
     if not path.exists() and not path.is_symlink():
+        # Not at the top: it costs every command 6 ms, and is needed once in a hub's life.
+        from vpn.lib.registry import takeover
+
         try:
             if takeover.is_older_installation(settings.folder):
                 _take_over(settings, path, notify, clock())
@@ -83,6 +87,8 @@ def open_registry(
 
 
 def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None], now: float) -> None:
+    from vpn.lib.registry import takeover
+
     found = takeover.read(settings.folder, settings.plan, now)
     backup = takeover.back_up(settings.folder, settings.owner, now)
     sqlite.create(path, found.private_key, found.peers, found.used, settings.owner)
@@ -103,7 +109,7 @@ def tighten_modes(settings: Settings) -> Iterator[Notice]:
     base = settings.folder
     folders = [base / name for name in (REGISTRY_FOLDER, WIREGUARD_FOLDER, TREE_FOLDER)]
     files = [base / REGISTRY_FOLDER / f"{REGISTRY_FILE}{suffix}" for suffix in ("", "-wal", "-shm")]
-    files.append(base / takeover.WG_CONF)
+    files.append(base / WIREGUARD_FOLDER / WG_CONF)
     for mode, paths in ((FOLDER_MODE, folders), (FILE_MODE, files)):
         for path in paths:
             with suppress(PermissionError):

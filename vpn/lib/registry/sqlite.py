@@ -236,12 +236,17 @@ class SqliteRegistry:
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""
         with _translated(self._path):
-            rows = self._database.execute("SELECT public_key, address, port FROM endpoint").fetchall()
+            rows = self._database.execute(
+                "SELECT public_key, endpoint.address, port FROM endpoint JOIN peer USING (public_key)"
+            ).fetchall()
         return {PublicKey(key): Endpoint(ip_address(address), port) for key, address, port in rows}
 
     def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
-        """Remember endpoints of registered keys, in one transaction."""
+        """Remember endpoints of registered keys, and forget those of others, in one transaction."""
         with self.transaction() as transaction:
+            transaction.database.execute(
+                "DELETE FROM endpoint WHERE public_key NOT IN (SELECT public_key FROM peer WHERE public_key NOT NULL)"
+            )
             transaction.database.executemany(
                 "INSERT OR REPLACE INTO endpoint SELECT public_key, ?, ? FROM peer WHERE public_key = ?",
                 [(str(endpoint.address), endpoint.port, bytes(key)) for key, endpoint in endpoints.items()],
@@ -270,7 +275,7 @@ class SqliteTransaction:
         return self._one("type = ? AND id = ?", name.type.value, name.id)
 
     def similar(self, name: PeerName) -> Peer | None:
-        """The peer of this type whose id is the same but for case."""
+        """The peer of this type whose id is the same, whatever its case."""
         return self._one("type = ? AND folded = ?", name.type.value, name.id.lower())
 
     def holder(self, public_key: PublicKey) -> Peer | None:
@@ -302,41 +307,32 @@ class SqliteTransaction:
         )
         return bool(self.database.execute(query, (number,)).fetchone()[0])
 
-    def longest_released(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
-        """Of the released addresses from first to last, the one that was released first."""
-        row = self.database.execute(
-            "SELECT address FROM released WHERE address BETWEEN ? AND ? ORDER BY turn LIMIT 1", (int(first), int(last))
-        ).fetchone()
-        return None if row is None else IPv4Address(row[0])
+    def released(self, first: IPv4Address, last: IPv4Address) -> Iterator[IPv4Address]:
+        """The released addresses from first to last, the one that was released first at the front."""
+        rows = self.database.execute(
+            "SELECT address FROM released WHERE address BETWEEN ? AND ? ORDER BY turn", (int(first), int(last))
+        )
+        return (IPv4Address(address) for (address,) in rows)
 
     def put(self, peer: Peer) -> None:
         """Register the peer, or replace what is registered under its name."""
-        key = None if peer.public_key is None else bytes(peer.public_key)
         name, address = peer.name, int(peer.address)
         self.database.execute(
-            "DELETE FROM endpoint WHERE public_key ="
-            " (SELECT public_key FROM peer WHERE type = ? AND id = ? AND public_key IS NOT ?)",
-            (name.type.value, name.id, key),
+            f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET"
+            " address = excluded.address, preshared_key = excluded.preshared_key,"
+            " public_key = excluded.public_key, changed = excluded.changed",
+            (
+                name.type.value,
+                name.id,
+                address,
+                bytes(peer.preshared_key),
+                None if peer.public_key is None else bytes(peer.public_key),
+                peer.created,
+                peer.changed,
+                name.id.lower(),
+            ),
         )
-        changed = self.database.execute(
-            "UPDATE peer SET address = ?, preshared_key = ?, public_key = ?, changed = ? WHERE type = ? AND id = ?",
-            (address, bytes(peer.preshared_key), key, peer.changed, name.type.value, name.id),
-        ).rowcount
-        if not changed:
-            self.database.execute(
-                f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    name.type.value,
-                    name.id,
-                    address,
-                    bytes(peer.preshared_key),
-                    key,
-                    peer.created,
-                    peer.changed,
-                    name.id.lower(),
-                ),
-            )
-            self.database.execute("DELETE FROM released WHERE address = ?", (address,))
+        self.database.execute("DELETE FROM released WHERE address = ?", (address,))
 
     def delete(self, name: PeerName) -> None:
         """Forget the peer, and remember its address as released."""
@@ -344,8 +340,6 @@ class SqliteTransaction:
         if peer is None:
             return
         self.database.execute("DELETE FROM peer WHERE type = ? AND id = ?", (name.type.value, name.id))
-        if peer.public_key is not None:
-            self.database.execute("DELETE FROM endpoint WHERE public_key = ?", (bytes(peer.public_key),))
         self.release([peer.address])
 
     def release(self, addresses: Iterable[IPv4Address]) -> None:

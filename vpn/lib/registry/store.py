@@ -35,7 +35,7 @@ class Transaction(Protocol):
         ...
 
     def similar(self, name: PeerName) -> Peer | None:
-        """The peer of this type whose id is the same but for case."""
+        """The peer of this type whose id is the same, whatever its case."""
         ...
 
     def holder(self, public_key: PublicKey) -> Peer | None:
@@ -54,8 +54,8 @@ class Transaction(Protocol):
         """Whether a peer has the address, or had it."""
         ...
 
-    def longest_released(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
-        """Of the released addresses from first to last, the one that was released first."""
+    def released(self, first: IPv4Address, last: IPv4Address) -> Iterator[IPv4Address]:
+        """The released addresses from first to last, the one that was released first at the front."""
         ...
 
     def put(self, peer: Peer) -> None:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import StateError, describe_os_error
-from vpn.lib.files import FILE_MODE, folder, refuse_link, sync_file_system, write_at
+from vpn.lib.files import FILE_MODE, folder, open_folder, refuse_link, sync_file_system, write_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from vpn.lib.files import Owner
-    from vpn.lib.registry.peer import PeerName
+    from vpn.lib.registry.peer import PeerName, PeerType
 
 FOLDER = "config_peers"
 FILE = "config.env"
@@ -35,32 +35,63 @@ class Tree:
         """Where the peer's config.env is."""
         return self._root / FOLDER / name.type.value / name.id / FILE
 
-    def write(self, name: PeerName, text: str, *, durable: bool = True) -> None:
+    def write(self, name: PeerName, text: str) -> None:
         """Put the peer's config.env in place. Raises StateError, also for a symbolic link on the way."""
-        try:
-            with folder(self._root, *self._parts(name), owner=self._owner, create=True) as directory:
-                write_at(directory, FILE, text.encode(), owner=self._owner, durable=durable)
-        except OSError as error:
-            raise _failed("write", self.path(name), error) from error
+        self._write([(name, text)], durable=True)
 
     def write_all(self, texts: Iterable[tuple[PeerName, str]]) -> None:
-        """``write`` of many, synced once."""
-        for name, text in texts:
-            self.write(name, text, durable=False)
+        """``write`` of many, synced once, together."""
+        self._write(texts, durable=False)
         try:
             sync_file_system(self._root)
         except OSError as error:
             raise _failed("write", self._root / FOLDER, error) from error
 
+    def _write(self, texts: Iterable[tuple[PeerName, str]], *, durable: bool) -> None:
+        with ExitStack() as stack:
+            parents: dict[PeerType, int] = {}
+            for name, text in texts:
+                try:
+                    if name.type not in parents:
+                        opening = folder(self._root, FOLDER, name.type.value, owner=self._owner, create=True)
+                        parents[name.type] = stack.enter_context(opening)
+                    directory = open_folder(
+                        parents[name.type], name.id, owner=self._owner, create=True, durable=durable
+                    )
+                    try:
+                        write_at(directory, FILE, text.encode(), owner=self._owner, durable=durable)
+                    finally:
+                        os.close(directory)
+                except OSError as error:
+                    raise _failed("write", self.path(name), error) from error
+
     def check(self, name: PeerName) -> None:
         """Raise StateError when something that is not the peer's folder or file stands in its place."""
-        try:
-            with folder(self._root, *self._parts(name)) as directory:
-                refuse_link(directory, FILE)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _failed("read", self.path(name), error) from error
+        self.check_all([name])
+
+    def check_all(self, names: Iterable[PeerName]) -> None:
+        """``check`` of many."""
+        with ExitStack() as stack:
+            parents: dict[PeerType, int | None] = {}
+            for name in names:
+                if name.type not in parents:
+                    try:
+                        parents[name.type] = stack.enter_context(folder(self._root, FOLDER, name.type.value))
+                    except FileNotFoundError:
+                        parents[name.type] = None
+                parent = parents[name.type]
+                if parent is None:
+                    continue
+                try:
+                    directory = open_folder(parent, name.id)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise _failed("read", self.path(name), error) from error
+                try:
+                    refuse_link(directory, FILE)
+                finally:
+                    os.close(directory)
 
     def matches(self, name: PeerName, text: str) -> bool:
         """Whether the peer's config.env is there with this text and no more than its mode."""

@@ -1,0 +1,1 @@
+"""Measurements, as ratios against a reference that is timed in the same run."""

@@ -235,7 +235,10 @@ class Lock:
         except OSError as error:
             raise StateError(f"cannot open {self._path}: {describe_os_error(_unnamed(error))}") from error
         try:
-            if self._owner is not None and os.fstat(descriptor).st_uid != self._owner.uid:
+            status = os.fstat(descriptor)
+            if stat.S_IMODE(status.st_mode) != FILE_MODE and status.st_uid == os.geteuid():
+                os.fchmod(descriptor, FILE_MODE)  # whatever the umask
+            if self._owner is not None and status.st_uid != self._owner.uid:
                 _give(descriptor, self._owner)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

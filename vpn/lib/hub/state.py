@@ -68,8 +68,6 @@ def open_registry(
     Raises StateError when the state is damaged: it is never replaced by an empty one.
     """
     path = registry_path(settings)
-    for notice in tighten_modes(settings):
-        notify(notice)
     if not path.exists() and not path.is_symlink():
         # Not at the top: it costs every command 6 ms, and is needed once in a hub's life.
         from vpn.lib.registry import takeover
@@ -83,6 +81,9 @@ def open_registry(
             raise StateError(
                 f"cannot make {path}: {describe_os_error(OSError(error.errno, error.strerror))}"
             ) from error
+    # Not before a take-over: one that is refused leaves everything as it was.
+    for notice in tighten_modes(settings):
+        notify(notice)
     return sqlite.SqliteRegistry(path, owner=settings.owner)
 
 
@@ -113,5 +114,5 @@ def tighten_modes(settings: Settings) -> Iterator[Notice]:
     for mode, paths in ((FOLDER_MODE, folders), (FILE_MODE, files)):
         for path in paths:
             with suppress(PermissionError):
-                if tighten(path, mode):
+                if path.is_dir() == (mode == FOLDER_MODE) and tighten(path, mode):
                     yield Notice(True, f"{path} was open to other users; its mode is {mode:04o} again")

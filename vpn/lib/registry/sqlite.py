@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from vpn.lib.errors import Busy, InvalidInput, Refused, StateError
+from vpn.lib.files import FILE_MODE
 from vpn.lib.registry.peer import Peer, PeerName, PeerType
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint
@@ -116,7 +117,8 @@ def create(
     for leftover in (temporary, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
         with suppress(FileNotFoundError):
             leftover.unlink()
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
+    temporary.chmod(FILE_MODE)  # whatever the umask
     if owner is not None:
         os.chown(temporary, owner.uid, owner.gid)
     with _translated(temporary):
@@ -150,6 +152,8 @@ class SqliteRegistry:
             raise StateError(f"{path} is a symbolic link; put the file itself there")
         if not path.exists():
             raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
+        if not path.is_file():
+            raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
         with _translated(path):
             # SQLite takes an empty file for an empty database; a registry is never empty.
             if path.stat().st_size == 0:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vpn.lib.errors import Busy, DeviceError, Refused, VpnError, describe_os_error
+from vpn.lib.errors import Busy, DeviceError, Refused, StateError, VpnError, describe_os_error
 from vpn.lib.hub import projections, settings as hub_settings, state, status
 from vpn.lib.hub.keeper import Keeper
 from vpn.lib.signals import SignalWaiter
@@ -126,8 +126,13 @@ class HubDaemon:
                 self._speak_at = now + SPEAKING if keeper.speak(SPEAKING) else None
             try:
                 self._look(keeper, now)
-            except Busy as error:
-                self._log.warning("%s", error)
+            except (Busy, StateError) as error:
+                if not state.registry_path(self._settings).exists():
+                    raise
+                # Peers that are in stay in; what cannot be read or written now is tried again.
+                self._log.error("%s", error)
+                self._publish(str(error))
+                self._look_at = now + SLOWEST
             except DeviceError as error:
                 self._log.warning("%s; replacing it", error)
                 self._publish(str(error))

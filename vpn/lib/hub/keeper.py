@@ -14,6 +14,7 @@ from vpn.lib.wireguard.types import WantedDevice
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from vpn.lib.hub.settings import Settings
@@ -41,7 +42,7 @@ class Keeper:
         self._endpoints: dict[PublicKey, Endpoint] = dict(registry.endpoints())
         self._unspoken: deque[IPv4Address] = deque()
         self._version = -1
-        self._wanted = self._read_wanted()
+        self._wanted = WantedDevice(registry.private_key(), settings.port, {})
 
     @property
     def peer_count(self) -> int:
@@ -54,19 +55,21 @@ class Keeper:
         Queues a first word to each peer with a known endpoint, so that it does not have to notice by
         itself that its session is gone (15 s).
         """
+        self._unspoken.clear()
+        device = self._tunnel.device
         with state.command_lock(self.settings):
-            self._refresh()
-            wanted = self._wanted
-            self._tunnel.device.apply(
-                Plan(
-                    wanted.private_key,
-                    wanted.listen_port,
-                    (),
-                    (),
-                    tuple(map(self._with_endpoint, wanted.peers.values())),
-                )
-            )
-        self._unspoken = deque(peer.address for peer in self._registry.peers() if peer.public_key in self._endpoints)
+            if self._tunnel.daemon is None:
+                # The kernel's interface may have been there before, with its peers and their sessions.
+                self._refresh()
+                device.apply(plan(self._wanted, device.read()))
+                return
+            self._check_registry()
+            self._version = self._registry.version()
+            peers: dict[PublicKey, WantedPeer] = {}
+            private_key = self._registry.private_key()
+            device.apply(Plan(private_key, self.settings.port))
+            device.add(self._read_into(peers))
+            self._wanted = WantedDevice(private_key, self.settings.port, peers)
 
     def reconcile(self) -> ObservedDevice:
         """Read wg0 and make it what the registry says; returns what was read.
@@ -129,16 +132,26 @@ class Keeper:
         return self._registry.version() != self._version
 
     def _refresh(self) -> None:
+        self._check_registry()
+        if self.changed_elsewhere():
+            self._version = self._registry.version()
+            wanted = filter(None, map(wanted_peer, self._registry.peers()))
+            peers = {peer.public_key: peer for peer in wanted}
+            self._wanted = WantedDevice(self._registry.private_key(), self.settings.port, peers)
+
+    def _check_registry(self) -> None:
         if not state.registry_path(self.settings).exists():
             raise StateError("the registry was deleted while the hub was running; start the hub again to begin anew")
-        if self.changed_elsewhere():
-            self._wanted = self._read_wanted()
 
-    def _read_wanted(self) -> WantedDevice:
-        self._version = self._registry.version()
-        wanted = (wanted_peer(peer) for peer in self._registry.peers())
-        peers = {peer.public_key: peer for peer in wanted if peer is not None}
-        return WantedDevice(self._registry.private_key(), self.settings.port, peers)
+    def _read_into(self, peers: dict[PublicKey, WantedPeer]) -> Iterator[WantedPeer]:
+        """Read the wanted peers, noting each, and give them out with their known endpoints as they are read."""
+        for registered in self._registry.peers():
+            peer = wanted_peer(registered)
+            if peer is not None:
+                peers[peer.public_key] = peer
+                if peer.public_key in self._endpoints:
+                    self._unspoken.append(registered.address)
+                yield self._with_endpoint(peer)
 
     def _with_endpoint(self, peer: WantedPeer) -> WantedPeer:
         endpoint = self._endpoints.get(peer.public_key)

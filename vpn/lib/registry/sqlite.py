@@ -322,8 +322,8 @@ class SqliteTransaction:
         """Register the peer, or replace what is registered under its name."""
         name, address = peer.name, int(peer.address)
         self.database.execute(
-            f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET"
-            " address = excluded.address, preshared_key = excluded.preshared_key,"
+            f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (type, id) DO UPDATE SET address = excluded.address, preshared_key = excluded.preshared_key,"
             " public_key = excluded.public_key, changed = excluded.changed",
             (
                 name.type.value,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vpn.lib.wireguard.keys import PublicKey
     from vpn.lib.wireguard.plan import Plan
-    from vpn.lib.wireguard.types import ObservedDevice
+    from vpn.lib.wireguard.types import ObservedDevice, WantedPeer
 
 
 class Device(Protocol):
@@ -29,6 +31,10 @@ class Device(Protocol):
 
     def holds(self, public_key: PublicKey) -> bool:
         """Whether the device knows this peer: the read-back that proves a removal."""
+        ...
+
+    def add(self, peers: Iterable[WantedPeer]) -> None:
+        """Add peers that are not there, beginning while ``peers`` is still being produced."""
         ...
 
     def apply(self, plan: Plan) -> None:

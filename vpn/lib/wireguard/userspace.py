@@ -6,13 +6,14 @@ import itertools
 import os
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from vpn.lib.errors import DeviceError, DeviceMissing, DeviceTimeout
 from vpn.lib.wireguard import uapi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from vpn.lib.wireguard.daemons import Dialect
     from vpn.lib.wireguard.keys import PublicKey
@@ -83,53 +84,88 @@ class UserspaceDevice:
         if self._dialect.updates_in_place:
             for peer in plan.update:
                 self._set(uapi.encode_update(peer), "update a peer")
-            self._add(plan.add)
+            self.add(plan.add)
         else:
             for batch in _batches([peer.public_key for peer in plan.update]):
                 self._set(uapi.encode_remove(batch), "remove a peer")
-            self._add((*plan.update, *plan.add))
+            self.add((*plan.update, *plan.add))
 
-    def _add(self, peers: tuple[WantedPeer, ...]) -> None:
-        for _, alike in itertools.groupby(sorted(peers, key=uapi.stated_fields), key=uapi.stated_fields):
-            for batch in _batches(alike):
-                self._set(uapi.encode_peers(batch), "add a peer")
+    def add(self, peers: Iterable[WantedPeer]) -> None:
+        """Add peers that are not there; each request is prepared while the daemon works on the one before."""
+        pending: socket.socket | None = None
+        try:
+            for batch in _alike(peers):
+                request = uapi.encode_peers(batch)
+                if pending is not None:
+                    uapi.check_errno(self._receive(pending), "add a peer")
+                pending = self._send(request)
+            if pending is not None:
+                uapi.check_errno(self._receive(pending), "add a peer")
+        finally:
+            if pending is not None:
+                pending.close()
 
     def _set(self, request: bytes, doing: str) -> None:
         uapi.check_errno(self._ask(request), doing)
 
     def _ask(self, request: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-            connection.settimeout(self._time_limit)
-            chunks = []
-            tail = b""
-            try:
+        return self._receive(self._send(request))
+
+    def _send(self, request: bytes) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            with self._translated():
+                connection.settimeout(self._time_limit)
                 connection.connect(self._path)
                 connection.sendall(request)
-                while not tail.endswith(uapi.END):
-                    chunk = connection.recv(1 << 20)
-                    if not chunk:
-                        break
-                    chunks.append(chunk)
-                    tail = (tail + chunk)[-2:]
-            except (TimeoutError, BlockingIOError) as error:
-                # BlockingIOError: so many wait for it already that the socket takes no more.
-                raise DeviceTimeout(
-                    f"the WireGuard daemon of {self._interface} has been silent for {self._time_limit:.0f} s;"
-                    " restart it"
-                ) from error
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                raise DeviceMissing(f"no WireGuard daemon listens at {self._path}; start it") from error
-            except PermissionError as error:
-                raise DeviceError(f"{self._path}: permission denied; run this as root") from error
-            except ConnectionError as error:
-                reason = os.strerror(error.errno or 0)
-                raise DeviceError(
-                    f"the WireGuard daemon of {self._interface} broke off: {reason}; restart it"
-                ) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        chunks = []
+        tail = b""
+        with connection, self._translated():
+            while not tail.endswith(uapi.END):
+                chunk = connection.recv(1 << 20)
+                if not chunk:
+                    break
+                chunks.append(chunk)
+                tail = (tail + chunk)[-2:]
         return b"".join(chunks)
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (TimeoutError, BlockingIOError) as error:
+            # BlockingIOError: so many wait for it already that the socket takes no more.
+            raise DeviceTimeout(
+                f"the WireGuard daemon of {self._interface} has been silent for {self._time_limit:.0f} s; restart it"
+            ) from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise DeviceMissing(f"no WireGuard daemon listens at {self._path}; start it") from error
+        except PermissionError as error:
+            raise DeviceError(f"{self._path}: permission denied; run this as root") from error
+        except ConnectionError as error:
+            reason = os.strerror(error.errno or 0)
+            raise DeviceError(f"the WireGuard daemon of {self._interface} broke off: {reason}; restart it") from error
 
-def _batches(items: Iterable[_Item]) -> Iterable[tuple[_Item, ...]]:
+
+def _batches(items: Iterable[_Item]) -> Iterator[tuple[_Item, ...]]:
     iterator = iter(items)
     while batch := tuple(itertools.islice(iterator, BATCH)):
         yield batch
+
+
+def _alike(peers: Iterable[WantedPeer]) -> Iterator[list[WantedPeer]]:
+    """Batches of peers that state the same fields, so that nothing leaks from one into the next."""
+    waiting: dict[tuple[bool, bool, bool], list[WantedPeer]] = {}
+    for peer in peers:
+        batch = waiting.setdefault(uapi.stated_fields(peer), [])
+        batch.append(peer)
+        if len(batch) == BATCH:
+            yield batch.copy()
+            batch.clear()
+    yield from filter(None, waiting.values())

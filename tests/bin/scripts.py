@@ -66,6 +66,12 @@ class Scripts:
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    @staticmethod
+    def outcome(process: subprocess.Popen[bytes]) -> Outcome:
+        """Wait for a process that was started with its output in pipes."""
+        out, err = process.communicate(timeout=120)
+        return Outcome(process.returncode, out.decode(), err.decode())
+
     def peer(self, *arguments: Argument, **options: Any) -> Outcome:
         """``configure_peer.py``."""
         return self.run("configure_peer", *arguments, **options)

@@ -79,7 +79,7 @@ class KernelDevice:
             with self._connect() as netlink:
                 yield netlink
         except NetlinkError as error:
-            if error.code in (errno.ENODEV, errno.EPERM, errno.EOPNOTSUPP, errno.EADDRINUSE):
+            if error.code in (errno.ENODEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EADDRINUSE):
                 raise translate(error.code, self._interface) from error
             raise DeviceRefused(
                 f"the kernel refused a change of {self._interface} (errno {error.code}); look at `dmesg`", error.code
@@ -118,7 +118,7 @@ def assemble(messages: Iterable[Any]) -> ObservedDevice:
         for message in messages:
             raw = message.get_attr("WGDEVICE_A_PUBLIC_KEY")
             if raw is not None and public_key is None:
-                public_key = PublicKey.parse(_text(raw["value"]))
+                public_key = PublicKey.parse(_text(raw))
             listen_port = message.get_attr("WGDEVICE_A_LISTEN_PORT") or listen_port
             for attributes in message.get_attr("WGDEVICE_A_PEERS") or ():
                 peer = _peer(attributes)
@@ -126,19 +126,19 @@ def assemble(messages: Iterable[Any]) -> ObservedDevice:
                 if before is not None:
                     peer = before._replace(allowed_ips=before.allowed_ips | peer.allowed_ips)
                 peers[peer.public_key] = peer
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeviceError("the kernel's answer cannot be read; update pyroute2") from error
     return ObservedDevice(public_key, listen_port, peers)
 
 
 def _peer(attributes: Any) -> ObservedPeer:
     preshared = attributes.get_attr("WGPEER_A_PRESHARED_KEY")
-    preshared_key = None if preshared is None else PresharedKey.parse(_text(preshared["value"]))
+    preshared_key = None if preshared is None else PresharedKey.parse(_text(preshared))
     endpoint = attributes.get_attr("WGPEER_A_ENDPOINT")
     handshake = attributes.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
     moment = 0.0 if handshake is None else handshake["tv_sec"] + handshake["tv_nsec"] / 1e9
     return ObservedPeer(
-        PublicKey.parse(_text(attributes.get_attr("WGPEER_A_PUBLIC_KEY")["value"])),
+        PublicKey.parse(_text(attributes.get_attr("WGPEER_A_PUBLIC_KEY"))),
         None if preshared_key == _NO_PRESHARED_KEY else preshared_key,
         frozenset(_networks(attributes)),
         None if endpoint is None else Endpoint(ip_address(endpoint["addr"]), endpoint["port"]),
@@ -154,5 +154,6 @@ def _networks(attributes: Any) -> Iterator[IPNetwork]:
         yield ip_network(allowed["addr"])
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode("ascii") if isinstance(value, bytes) else value
+def _text(key: bytes) -> str:
+    """A key as pyroute2 decodes it: base64, in bytes."""
+    return key.decode("ascii")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vpn.lib.errors import DeviceError, DeviceMissing
+from vpn.lib.errors import DeviceError, DeviceMissing, DeviceRefused
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Interface
@@ -110,13 +110,16 @@ def translate(code: int, interface: str) -> DeviceError:
     """The library's error for a netlink error number."""
     if code == errno.ENODEV:
         return DeviceMissing(f"there is no interface {interface}; start the daemon that makes it")
+    no_wireguard = "this kernel has no WireGuard; choose boringtun with VPN_WIREGUARD"
     reasons = {
         errno.EPERM: "the system does not permit it; run this as root, or with CAP_NET_ADMIN",
         errno.EEXIST: "it exists already; delete it with `ip link del`, or choose another name",
-        errno.EOPNOTSUPP: "this kernel has no WireGuard; choose boringtun with VPN_WIREGUARD",
+        errno.EOPNOTSUPP: no_wireguard,
+        errno.ENOENT: no_wireguard,  # its generic netlink family is not registered
         errno.EADDRINUSE: "its UDP port is in use; `ss -lunp` shows by what",
     }
-    return DeviceError(f"interface {interface}: {reasons.get(code, f'netlink error {code}; look at `dmesg`')}")
+    reason = reasons.get(code, f"netlink error {code}; look at `dmesg`")
+    return DeviceRefused(f"interface {interface}: {reason}", code)
 
 
 def _index(netlink: Any, interface: str) -> int:

@@ -76,6 +76,11 @@ class Application:
         self.pidfd = os.pidfd_open(self._process.pid)
 
     @property
+    def pid(self) -> int:
+        """The application's process id."""
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """None while it runs."""
         code = self._process.poll()

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 INTERVAL = 1.0
 """Seconds between two looks at wg0 and at config.env."""
 
-HANDSHAKE_INTERVAL = 0.1
-"""Seconds between two looks while the handshake is awaited."""
+EAGER_INTERVAL, EAGER_FOR = 0.1, 10.0
+"""Seconds between two looks just after wg0 came up, and how long: the application waits for the handshake."""
+
+LINK_INTERVAL = 5.0
+"""Seconds between two looks at the interface itself."""
 
 BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_PATIENCE = 2.0
@@ -46,7 +49,9 @@ class ComponentDaemon:
         self._joining: Joining | None = None
         self._application: Application | None = None
         self._stopping_since: float | None = None
-        self._state: LinkState | None = None
+        self._state = LinkState(0.0)
+        # Both in seconds of the monotonic clock.
+        self._link_at = self._eager_until = 0.0
         self._stamp: tuple[int, ...] | None = None
         self._said = ""
         self._failures = 0
@@ -115,12 +120,16 @@ class ComponentDaemon:
     def _look(self, key: PrivateKey) -> float:
         """One look at config.env and at wg0; seconds until the next."""
         self._follow_settings(key)
-        if self._joining is None or self._state is None:
+        if self._joining is None:
             return INTERVAL
         try:
+            now = time.monotonic()
             peer = self._joining.look()
+            if now >= self._link_at:
+                self._joining.check_link()
+                self._link_at = now + LINK_INTERVAL
             age = self._joining.age(peer)
-            advice = self._state.look(peer, time.monotonic(), age)
+            advice = self._state.look(peer, now, age)
             if advice.ask:
                 self._joining.ask()
             if advice.resolve:
@@ -135,15 +144,16 @@ class ComponentDaemon:
         self._announce(advice.up)
         if advice.up and self._command and self._application is None and self._stopping_since is None:
             self._start_application(self._joining.settings)
-        return INTERVAL if advice.up else HANDSHAKE_INTERVAL
+        return INTERVAL if advice.up or now >= self._eager_until else EAGER_INTERVAL
 
     def _restart(self) -> float:
         assert self._joining is not None
-        assert self._state is not None
         try:
             self._joining.start()
-            self._state.restarted(time.monotonic())
-            return HANDSHAKE_INTERVAL
+            now = time.monotonic()
+            self._state = LinkState(now)
+            self._link_at, self._eager_until = now + LINK_INTERVAL, now + EAGER_FOR
+            return EAGER_INTERVAL
         except DeviceError as error:
             pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
             self._failures += 1
@@ -178,7 +188,6 @@ class ComponentDaemon:
                 self._log.warning("the application keeps its environment until it is started again")
             self._joining.tunnel.stop()
         self._joining = Joining(fresh, key, component_settings.INTERFACE, self._environ)
-        self._state = LinkState(time.monotonic())
         self._up = False
         self._failures = 0
         self._log.info("joining the hub at %s:%d as %s", fresh.hub_host, fresh.hub_port, fresh.address.ip)
@@ -211,7 +220,6 @@ class ComponentDaemon:
         return [tunnel, None if self._application is None else self._application.pidfd]
 
     def _known_children(self) -> set[int]:
-        known: set[int] = set()
-        if self._joining is not None and self._joining.tunnel.pid is not None:
-            known.add(self._joining.tunnel.pid)
-        return known
+        tunnel = None if self._joining is None else self._joining.tunnel.pid
+        application = None if self._application is None else self._application.pid
+        return {pid for pid in (tunnel, application) if pid is not None}

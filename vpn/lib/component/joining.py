@@ -54,9 +54,12 @@ class Joining:
         drift = plan(self._wanted(), observed)
         if not drift.empty:
             self.tunnel.device.apply(drift)
+        return observed.peers.get(self.settings.hub_key)
+
+    def check_link(self) -> None:
+        """Raise DeviceError when the interface is not there, down, or without its address."""
         if not self.tunnel.configured(self.settings.address):
             raise DeviceError(f"{self.tunnel.interface} has lost its address, or is gone or down")
-        return observed.peers.get(self.settings.hub_key)
 
     def resolve_again(self) -> Endpoint | None:
         """Look the hub's name up, and send to its new address if it has one; that address, else None."""

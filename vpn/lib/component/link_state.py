@@ -42,10 +42,6 @@ class LinkState:
         self._asked = -ASK_EVERY
         self._resolved = now
 
-    def restarted(self, now: float) -> None:
-        """The device is a new one: its counters begin anew."""
-        self.__init__(now)  # type: ignore[misc]
-
     def look(self, peer: ObservedPeer | None, now: float, age: float | None) -> Advice:
         """Judge the peer as observed; ``now`` is monotonic, ``age`` seconds since its handshake, None if none."""
         received = peer.received if peer is not None else 0

@@ -26,7 +26,8 @@ def environment(**more: str) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("VPN_", "CONTAINER_", "WG_"))
     }
-    path = f"{TOOLS}:{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    # nft and mosquitto are in sbin, which `su` leaves out.
+    path = f"{TOOLS}:{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     return {**inherited, "PATH": path, **more}
 
 

@@ -26,15 +26,17 @@ class Host:
     def __init__(self, name: str, environ: Mapping[str, str], *, lasting: bool = False) -> None:
         self.name = name
         self.environ = dict(environ)
+        # What is started here ends with its starter, however that ends.
+        self._death = [] if lasting else ["setpriv", "--pdeathsig", "KILL"]
         setup = (
             "mkdir -p /run/wireguard && mount -t tmpfs -o mode=0755 vpnlab /run/wireguard && ip link set lo up"
             " && sysctl -qw net.ipv6.conf.all.accept_dad=0 && echo ready && exec sleep infinity"
         )
-        death = [] if lasting else ["setpriv", "--pdeathsig", "KILL"]
         self._holder = subprocess.Popen(
-            [*death, "unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", setup],
+            [*self._death, "unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", setup],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            env=self.environ,
             start_new_session=True,
         )
         assert self._holder.stdout is not None
@@ -46,6 +48,17 @@ class Host:
     def pid(self) -> int:
         """The process that holds the namespaces."""
         return self._holder.pid
+
+    def pids(self) -> list[int]:
+        """All processes on this host, the holder too."""
+        space = os.stat(f"/proc/{self.pid}/ns/net").st_ino
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdecimal():
+                with suppress(OSError):
+                    if os.stat(f"/proc/{entry}/ns/net").st_ino == space:
+                        found.append(int(entry))
+        return found
 
     def enter(self, command: Sequence[str]) -> list[str]:
         """The command line that runs ``command`` on this host."""
@@ -83,7 +96,7 @@ class Host:
         """Start a command that goes on; ``log`` gets its output. It ends with the host."""
         output: IO[bytes] | int = subprocess.DEVNULL if log is None else log.open("ab")
         process = subprocess.Popen(
-            self.enter(command),
+            [*self._death, *self.enter(command)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -96,10 +109,15 @@ class Host:
         return process
 
     def close(self) -> None:
-        """End what runs here, then the host."""
+        """End what runs here, what that left behind, then the host."""
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
         for process in self._processes:
             end(process)
-        self._holder.kill()
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._holder.wait()
         if self._holder.stdout is not None:
             self._holder.stdout.close()
@@ -130,6 +148,7 @@ class Network:
         self._lasting = lasting
         self._stack = ExitStack()
         self._count = 0
+        self._hosts: list[Host] = []
         self.router = self._host("router")
         self.router.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
 
@@ -142,6 +161,10 @@ class Network:
     def close(self) -> None:
         """End all hosts."""
         self._stack.close()
+
+    def pids(self) -> list[int]:
+        """All processes on all hosts, the holders too."""
+        return [pid for host in self._hosts for pid in host.pids()]
 
     def host(self, name: str, environ: Mapping[str, str] | None = None) -> Host:
         """A new host behind the router, with a default route through it."""
@@ -191,6 +214,7 @@ class Network:
 
     def _host(self, name: str, environ: Mapping[str, str] | None = None) -> Host:
         host = Host(name, {**self._environ, **(environ or {})}, lasting=self._lasting)
+        self._hosts.append(host)
         self._stack.callback(host.close)
         return host
 

@@ -19,10 +19,13 @@ class Dialect(NamedTuple):
     - ``updates_in_place``: a ``set`` on a peer that exists does what the UAPI says. Without it, the peer
       is removed in a request of its own and added whole (boringtun hangs for good on such a ``set``,
       gotatun appends allowed IPs).
+    - ``rekeys``: takes another private key or port while it runs. gotatun binds its port a second time before
+      it lets go of it: it refuses, or ends.
     """
 
     handshake_is_age: bool
     updates_in_place: bool
+    rekeys: bool = True
 
 
 class Daemon(NamedTuple):
@@ -55,7 +58,7 @@ GOTATUN = Daemon(
     ("gotatun",),
     ("-f", "--disable-drop-privileges", "--verbosity", "error"),
     (),
-    Dialect(handshake_is_age=False, updates_in_place=False),
+    Dialect(handshake_is_age=False, updates_in_place=False, rekeys=False),
 )
 WIREGUARD_GO = Daemon(
     "wireguard-go",

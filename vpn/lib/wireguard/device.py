@@ -38,5 +38,9 @@ class Device(Protocol):
         ...
 
     def apply(self, plan: Plan) -> None:
-        """Carry the plan out, in the order that this implementation needs. An empty plan costs nothing."""
+        """Carry the plan out, in the order that this implementation needs. An empty plan costs nothing.
+
+        Raises DeviceError before anything is changed where the device takes no other key or port while it
+        runs: start it anew.
+        """
         ...

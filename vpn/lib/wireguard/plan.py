@@ -34,8 +34,8 @@ class Plan(NamedTuple):
 def plan(wanted: WantedDevice, observed: ObservedDevice) -> Plan:
     """What makes ``observed`` into ``wanted``.
 
-    Another private key means every session is void, and gotatun refuses it while there are peers: then
-    all peers are removed before it and added after it.
+    Another private key means that every session is void: then all peers are removed before it and added
+    after it.
     """
     listen_port = wanted.listen_port if wanted.listen_port not in (0, observed.listen_port) else None
     if observed.public_key != wanted.private_key.public_key():

@@ -77,9 +77,12 @@ class UserspaceDevice:
 
     def apply(self, plan: Plan) -> None:
         """Carry the plan out: removals by themselves and before anything that may take their addresses."""
+        interface_changes = plan.private_key is not None or plan.listen_port is not None
+        if interface_changes and not self._dialect.rekeys:
+            interface_changes = self._is_fresh(plan)
         for batch in _batches(plan.remove):
             self._set(uapi.encode_remove(batch), "remove a peer")
-        if plan.private_key is not None or plan.listen_port is not None:
+        if interface_changes:
             self._set(uapi.encode_interface(plan.private_key, plan.listen_port), "take its key and port")
         if self._dialect.updates_in_place:
             for peer in plan.update:
@@ -89,6 +92,21 @@ class UserspaceDevice:
             for batch in _batches([peer.public_key for peer in plan.update]):
                 self._set(uapi.encode_remove(batch), "remove a peer")
             self.add((*plan.update, *plan.add))
+
+    def _is_fresh(self, plan: Plan) -> bool:
+        """Whether the device has no key yet. Raises DeviceError where it has one, or a port, that is not the plan's."""
+        observed = self.read()
+        if observed.public_key is None:
+            return True
+        if plan.private_key is not None and plan.private_key.public_key() != observed.public_key:
+            changed = "key"
+        elif plan.listen_port not in (None, observed.listen_port):
+            changed = "port"
+        else:
+            return False
+        raise DeviceError(
+            f"the WireGuard daemon of {self._interface} takes no other {changed} while it runs; restart it"
+        )
 
     def add(self, peers: Iterable[WantedPeer]) -> None:
         """Add peers that are not there; each request is prepared while the daemon works on the one before."""

@@ -1,0 +1,180 @@
+"""Every implementation of a device, ready for a test: the device, and what a test may do to its world."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lab.consortium import environment
+from lab.network import Host, wait_until
+from tests.fakes.netlink import FakeKernel
+from tests.fakes.uapi_daemons import FAKE_DAEMONS
+from tests.fakes.uapi_server import UapiServer
+from vpn.lib.errors import DeviceError
+from vpn.lib.wireguard.daemons import DAEMONS, Daemon
+from vpn.lib.wireguard.kernel import KernelDevice
+from vpn.lib.wireguard.userspace import UserspaceDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vpn.lib.wireguard.device import Device
+
+PATIENCE = 10.0
+"""Seconds that a busy machine may take for one answer."""
+
+
+class Bench(Protocol):
+    """A device to test."""
+
+    @property
+    def device(self) -> Device:
+        """The device, without key and peers at first."""
+        ...
+
+    def absent(self) -> Device:
+        """A device that is not there."""
+        ...
+
+    def occupy(self, port: int) -> None:
+        """Let something else listen on a UDP port."""
+        ...
+
+
+class FakeKernelBench:
+    """The kernel's device on the fake kernel."""
+
+    def __init__(self) -> None:
+        self.kernel = FakeKernel()
+        # Small messages, so that every dump of more than a few peers comes in pieces.
+        self.kernel.message_peers, self.kernel.message_networks = 3, 2
+        self.kernel.add_interface("wg0", "wireguard")
+        self.device = KernelDevice("wg0", self.kernel.wireguard)
+
+    def absent(self) -> Device:
+        """A device that is not there."""
+        return KernelDevice("wg1", self.kernel.wireguard)
+
+    def occupy(self, port: int) -> None:
+        """Let something else listen on a UDP port."""
+        self.kernel.ports_in_use.add(port)
+
+
+class FakeDaemonBench:
+    """A daemon's device on the fake server."""
+
+    def __init__(self, daemon: Daemon, server: UapiServer) -> None:
+        self.daemon = daemon
+        self.server = server
+        self.path = server.path
+        self.device = UserspaceDevice("wg0", daemon.dialect, path=str(server.path), time_limit=PATIENCE)
+
+    def absent(self) -> Device:
+        """A device that is not there."""
+        return UserspaceDevice("wg1", self.daemon.dialect, path=str(self.path.with_name("wg1.sock")))
+
+    def hurried(self) -> Device:
+        """The device with a short time limit."""
+        return UserspaceDevice("wg0", self.daemon.dialect, path=str(self.path), time_limit=0.3)
+
+    def freeze(self) -> None:
+        """Let the daemon hang."""
+        self.server.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.server.thaw()
+
+    def occupy(self, port: int) -> None:
+        """Let something else listen on a UDP port."""
+        self.server.daemon.ports_in_use.add(port)
+
+
+class RealDaemonBench:
+    """A daemon's device on the program, in namespaces of its own."""
+
+    def __init__(self, daemon: Daemon, host: Host) -> None:
+        self.daemon = daemon
+        self.host = host
+        self.process = host.start([daemon.programs[0], *daemon.arguments, "wg0"], environ=dict(daemon.environment))
+        # The host's /run/wireguard is private to its mount namespace.
+        self.path = Path(f"/proc/{host.pid}/root/run/wireguard/wg0.sock")
+        self.device = UserspaceDevice("wg0", daemon.dialect, path=str(self.path), time_limit=PATIENCE)
+        wait_until(self._answers, PATIENCE, f"{daemon.name} answers")
+
+    def absent(self) -> Device:
+        """A device that is not there."""
+        return UserspaceDevice("wg1", self.daemon.dialect, path=str(self.path.with_name("wg1.sock")))
+
+    def hurried(self) -> Device:
+        """The device with a short time limit."""
+        return UserspaceDevice("wg0", self.daemon.dialect, path=str(self.path), time_limit=0.3)
+
+    def freeze(self) -> None:
+        """Let the daemon hang."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def occupy(self, port: int) -> None:
+        """Let something else listen on a UDP port, in the host's network."""
+        program = (
+            "import socket, time\n"
+            "sockets = []\n"
+            f"for family in ({int(socket.AF_INET)}, {int(socket.AF_INET6)}):\n"
+            "    one = socket.socket(family, socket.SOCK_DGRAM)\n"
+            "    if family != socket.AF_INET:\n"
+            "        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)\n"
+            f"    one.bind(('', {port}))\n"
+            "    sockets.append(one)\n"
+            "time.sleep(600)\n"
+        )
+        self.host.start(["python3", "-c", program])
+        listening = ["ss", "-Hlun", f"sport = :{port}"]
+        wait_until(lambda: self.host.run(listening).stdout.count(f":{port}") >= 2, PATIENCE, "the port is taken")
+
+    def _answers(self) -> bool:
+        try:
+            self.device.read()
+        except DeviceError:
+            return False
+        return True
+
+
+DaemonBench = FakeDaemonBench | RealDaemonBench
+AnyBench = FakeKernelBench | FakeDaemonBench | RealDaemonBench
+
+
+@contextmanager
+def fake_daemon(name: str) -> Iterator[FakeDaemonBench]:
+    """A fake daemon, whose socket is in a folder of its own."""
+    # A path of at most 107 bytes fits a Unix socket; pytest's folders may be longer.
+    with tempfile.TemporaryDirectory() as folder, UapiServer(Path(folder) / "wg0.sock", FAKE_DAEMONS[name]()) as server:
+        yield FakeDaemonBench(DAEMONS[name], server)
+
+
+@contextmanager
+def real_daemon(name: str) -> Iterator[RealDaemonBench]:
+    """A real daemon, on a host of its own."""
+    with ExitStack() as stack:
+        host = Host(name, environment())
+        stack.callback(host.close)
+        yield RealDaemonBench(DAEMONS[name], host)
+
+
+@contextmanager
+def bench(name: str) -> Iterator[AnyBench]:
+    """By the id of a test's parameter."""
+    if name == "fake-kernel":
+        yield FakeKernelBench()
+        return
+    maker = fake_daemon if name.startswith("fake-") else real_daemon
+    with maker(name.removeprefix("fake-")) as made:
+        yield made

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vpn.lib.wireguard.keys import PrivateKey, PublicKey
     from vpn.lib.wireguard.types import IPNetwork, ObservedDevice, ObservedPeer, WantedDevice, WantedPeer
 
@@ -35,22 +37,35 @@ def plan(wanted: WantedDevice, observed: ObservedDevice) -> Plan:
     """What makes ``observed`` into ``wanted``.
 
     Another private key means that every session is void: then all peers are removed before it and added
-    after it.
+    after it. A peer that is set anew keeps the endpoint that the device has learnt.
     """
     listen_port = wanted.listen_port if wanted.listen_port not in (0, observed.listen_port) else None
     if observed.public_key != wanted.private_key.public_key():
-        return Plan(wanted.private_key, listen_port, tuple(observed.peers), (), tuple(wanted.peers.values()))
+        return Plan(wanted.private_key, listen_port, tuple(observed.peers), (), _anew(wanted.peers, observed))
     disputed = _disputed(observed)
     return Plan(
         listen_port=listen_port,
         remove=tuple(key for key in observed.peers if key not in wanted.peers),
-        update=tuple(
-            peer
-            for key, peer in wanted.peers.items()
-            if key in observed.peers
-            and (_differs(peer, observed.peers[key]) or not disputed.isdisjoint(peer.allowed_ips))
+        update=_anew(
+            {
+                key: peer
+                for key, peer in wanted.peers.items()
+                if key in observed.peers
+                and (_differs(peer, observed.peers[key]) or not disputed.isdisjoint(peer.allowed_ips))
+            },
+            observed,
         ),
         add=tuple(peer for key, peer in wanted.peers.items() if key not in observed.peers),
+    )
+
+
+def _anew(peers: Mapping[PublicKey, WantedPeer], observed: ObservedDevice) -> tuple[WantedPeer, ...]:
+    """The peers, at the endpoints where the device knows them to be."""
+    return tuple(
+        peer
+        if (seen := observed.peers.get(key)) is None or seen.endpoint is None
+        else peer._replace(endpoint=seen.endpoint)
+        for key, peer in peers.items()
     )
 
 

@@ -109,7 +109,9 @@ class Host:
         return process
 
     def close(self) -> None:
-        """End what runs here, what that left behind, then the host."""
+        """End what runs here, what that left behind, then the host. Again, it does nothing."""
+        if self._holder.returncode is not None:
+            return
         for process in self._processes:
             with suppress(ProcessLookupError):
                 process.terminate()

@@ -118,6 +118,8 @@ class RealDaemonBench:
     def freeze(self) -> None:
         """Let the daemon hang."""
         os.kill(self.process.pid, signal.SIGSTOP)
+        # Its threads stop one by one; the kernel reports it once all have.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Let it go on."""

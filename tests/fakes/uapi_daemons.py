@@ -147,15 +147,20 @@ class WireguardGo:
     def set(self, lines: list[tuple[str, str]]) -> None:
         """Line by line; what came before a line that is refused stays."""
         current: str | None = None
+        new = False
         for name, value in lines:
             if name == "public_key":
                 current = _hex_key(value)
+                new = current not in self.peers
                 if self.private_key is None or current != self.private_key.public_key().hex():
                     self.peers.setdefault(current, Peer())
             elif current is None:
                 self.set_interface(name, value)
             elif current in self.peers:
-                self.set_peer(current, name, value)
+                if (name, value) != ("update_only", "true"):
+                    self.set_peer(current, name, value)
+                elif new:
+                    self.drop(current)
 
     def set_interface(self, name: str, value: str) -> None:
         """One line before the first peer."""

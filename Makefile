@@ -24,6 +24,7 @@ help:
 	@echo "make clean   remove what these targets made in this folder"
 
 setup: $(VENV)/ready $(DAEMONS)
+	@$(BIN)/python -m compileall -q vpn lab benchmarks
 
 demo: setup
 	@$(BIN)/python -m lab.demo
@@ -65,7 +66,6 @@ clean:
 $(VENV)/ready: setup.cfg pyproject.toml .tools/packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat --editable '.[test]'
-	$(BIN)/python -m compileall -q vpn lab
 	@touch $@
 
 # Debian's own cargo and rustc, whatever else is on the PATH: cargo-web is new enough, the others may not be.

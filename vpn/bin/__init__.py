@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from vpn.lib.errors import VpnError, describe_os_error
@@ -45,6 +46,14 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
         line = f"the Python package {error.name} is missing; install this project with pip"
     print(f"{program}: {' '.join(line.splitlines())}", file=sys.stderr)
     return 1
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: taking the interpreter apart costs a command a tenth of its time."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _flush() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -87,7 +88,9 @@ class HubDaemon:
 
     def _begin(self, registry: Registry) -> Keeper:
         """The first start: what fails here is for a person to put right."""
-        # 200 ms of import, while the WireGuard daemon starts and takes its peers.
+        # 200 ms of import, while the WireGuard daemon starts and takes its peers. It must not keep this
+        # thread waiting for the usual 5 ms whenever the daemon has answered.
+        sys.setswitchinterval(0.0005)
         threading.Thread(target=_import_netlink, daemon=True).start()
         if self._tunnel.implementation is not Implementation.KERNEL:
             check_udp_port_free(self._settings.port)

@@ -32,7 +32,7 @@ def write_wg_conf(settings: Settings, registry: Registry) -> Iterator[None]:
     """Write ``wireguard/wg0.conf``: for people, for wg-quick, and to rebuild a lost registry from."""
     interface = WantedDevice(registry.private_key(), settings.port, {})
     parts = [_HEADER + "\n", conf.render_interface(interface, settings.plan.hub, MTU)]
-    for number, peer in enumerate(registry.peers(), start=1):
+    for number, peer in enumerate(list(registry.peers()), start=1):
         wanted = wanted_peer(peer)
         if wanted is not None:
             parts.append(conf.render_peer(wanted, str(peer.name)))

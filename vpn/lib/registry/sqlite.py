@@ -217,13 +217,14 @@ class SqliteRegistry:
             return SqliteTransaction(self._database).peer(name)
 
     def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
-        """All peers, or those of a type, by type and id."""
+        """All peers, or those of a type, by type and id, as they are when the first one is asked for."""
         with _translated(self._path):
             rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM peer WHERE ifnull(?1, type) = type ORDER BY type, id",
                 (None if peer_type is None else peer_type.value,),
-            ).fetchall()
-        return map(self._checked_peer, rows)
+            )
+            while some := rows.fetchmany(200):
+                yield from map(self._checked_peer, some)
 
     def _checked_peer(self, row: Any) -> Peer:
         try:

@@ -95,7 +95,7 @@ class Registry(Protocol):
         ...
 
     def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
-        """All peers, or those of a type, by type and id."""
+        """All peers, or those of a type, by type and id, as they are when the first one is asked for."""
         ...
 
     def version(self) -> int:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from vpn.lib.errors import DeviceError, DeviceRefused, InvalidInput
+from vpn.lib.errors import DeviceError, DeviceRefused
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint, IPNetwork, ObservedDevice, ObservedPeer
 
@@ -102,7 +102,7 @@ def parse_device(answer: bytes, *, handshake_is_age: bool, now: float) -> Observ
     check_errno(answer, "show its state")
     try:
         return _parse_device(answer.decode("ascii"), handshake_is_age, now)
-    except (ValueError, InvalidInput) as error:
+    except (ValueError, OverflowError) as error:
         raise DeviceError("the WireGuard daemon's answer cannot be read; restart it") from error
 
 

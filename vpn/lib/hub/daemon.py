@@ -167,8 +167,10 @@ class HubDaemon:
     def _bring_up(self, keeper: Keeper) -> None:
         """Start the tunnel, fill it, and let it forward. Raises DeviceError, with nothing left behind."""
         try:
-            self._tunnel.start()
-            keeper.fill()
+            # A command that found the device before it has its key would hang boringtun with its peer.
+            with state.command_lock(self._settings):
+                self._tunnel.start()
+                keeper.fill()
             self._tunnel.configure(self._settings.plan.hub)
         except BaseException:
             self._tunnel.stop(patience=0)

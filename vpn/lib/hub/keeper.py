@@ -52,24 +52,25 @@ class Keeper:
     def fill(self) -> None:
         """Give a fresh device its key, port and peers, and the known endpoints to find them at.
 
+        The caller holds the command lock, from before the device can be found on.
+
         Queues a first word to each peer with a known endpoint, so that it does not have to notice by
         itself that its session is gone (15 s).
         """
         self._unspoken.clear()
         device = self._tunnel.device
-        with state.command_lock(self.settings):
-            if self._tunnel.daemon is None:
-                # The kernel's interface may have been there before, with its peers and their sessions.
-                self._refresh()
-                device.apply(plan(self._wanted, device.read()))
-                return
-            self._check_registry()
-            self._version = self._registry.version()
-            peers: dict[PublicKey, WantedPeer] = {}
-            private_key = self._registry.private_key()
-            device.apply(Plan(private_key, self.settings.port))
-            device.add(self._read_into(peers))
-            self._wanted = WantedDevice(private_key, self.settings.port, peers)
+        if self._tunnel.daemon is None:
+            # The kernel's interface may have been there before, with its peers and their sessions.
+            self._refresh()
+            device.apply(plan(self._wanted, device.read()))
+            return
+        self._check_registry()
+        self._version = self._registry.version()
+        peers: dict[PublicKey, WantedPeer] = {}
+        private_key = self._registry.private_key()
+        device.apply(Plan(private_key, self.settings.port))
+        device.add(self._read_into(peers))
+        self._wanted = WantedDevice(private_key, self.settings.port, peers)
 
     def reconcile(self) -> ObservedDevice:
         """Read wg0 and make it what the registry says; returns what was read.

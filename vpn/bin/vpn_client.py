@@ -13,7 +13,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from vpn.bin import Parser, run_guarded
-from vpn.lib.component import settings as component_settings
+from vpn.lib.files import state_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +36,7 @@ def _run(application: Sequence[str], log_format: str) -> int:
     from vpn.lib.component.daemon import ComponentDaemon
 
     command = list(application[1:] if application[:1] == ["--"] else application)
-    folder = component_settings.state_folder(os.environ)
+    folder = state_folder(os.environ)
     return ComponentDaemon(folder, command, os.environ, logs.start("vpn_client", log_format)).run()
 
 
@@ -44,7 +44,7 @@ def _public_key() -> int:
     from vpn.lib.component import identity
     from vpn.lib.files import owner_from_environment
 
-    folder = component_settings.state_folder(os.environ)
+    folder = state_folder(os.environ)
     print(identity.load_or_make(folder, owner_from_environment(os.environ)).public_key())
     return 0
 
@@ -52,7 +52,7 @@ def _public_key() -> int:
 def _health() -> int:
     from vpn.lib.component import health
 
-    problem = health.unhealthy(component_settings.state_folder(os.environ), os.environ)
+    problem = health.unhealthy(state_folder(os.environ), os.environ)
     print("healthy" if problem is None else f"unhealthy: {problem}")
     return 0 if problem is None else 1
 

@@ -13,18 +13,21 @@ import fcntl
 import os
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vpn.lib.errors import Busy, InvalidInput, StateError, describe_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 TEXT_LIMIT = 4 << 20
 """Bytes; far above any configuration file of ours, and a bound on what a damaged one can cost."""
+
+
+DEFAULT_STATE_FOLDER = "/config"
 
 
 class Owner(NamedTuple):
@@ -45,6 +48,14 @@ def owner_from_environment(environ: Mapping[str, str]) -> Owner | None:
     if not (uid.isdecimal() and (gid.isdecimal() or not gid)):
         raise InvalidInput("CONTAINER_UID and CONTAINER_GID must be numbers, as `id -u` and `id -g` print them")
     return Owner(int(uid), int(gid or uid))
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
+    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_STATE_FOLDER)
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
+    return folder
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib import config_env
@@ -14,8 +13,8 @@ from vpn.lib.wireguard.types import IPNetwork, parse_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-DEFAULT_FOLDER = "/config"
 INTERFACE = "wg0"
 FILE = "config.env"
 REQUIRED = (
@@ -47,14 +46,6 @@ class Settings(NamedTuple):
     allowed_ips: frozenset[IPNetwork]
     implementation: Implementation
     application: tuple[tuple[str, str], ...]
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
-    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_FOLDER)
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
-    return folder
 
 
 def load(folder: Path, environ: Mapping[str, str]) -> Settings:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vpn.lib import config_env
 from vpn.lib.errors import InvalidInput
-from vpn.lib.files import Owner, owner_from_environment
+from vpn.lib.files import Owner, owner_from_environment, state_folder
 from vpn.lib.registry.addressing import AddressPlan, check, parse_range
 from vpn.lib.registry.peer import PeerType
 from vpn.lib.wireguard.types import parse_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _Value = TypeVar("_Value")
 
-DEFAULT_FOLDER = "/config"
 INTERFACE = "wg0"
 FILE = "config.env"
 
@@ -67,14 +66,6 @@ class Settings(NamedTuple):
             )
         host = f"[{self.public_address}]" if ":" in self.public_address else self.public_address
         return f"{host}:{self.port}"
-
-
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
-    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_FOLDER)
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
-    return folder
 
 
 def load(environ: Mapping[str, str]) -> Settings:

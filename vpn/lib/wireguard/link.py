@@ -56,19 +56,12 @@ class Link:
         with self._open(interface) as netlink:
             index = _index(netlink, interface)
             netlink.link("set", index=index, mtu=mtu)
-            present = False
-            for message in netlink.get_addr(family=socket.AF_INET, index=index):
-                if (message.get_attr("IFA_LOCAL"), message["prefixlen"]) == (
-                    str(address.ip),
-                    address.network.prefixlen,
-                ):
-                    present = True
-                else:
-                    netlink.addr(
-                        "del", index=index, address=message.get_attr("IFA_LOCAL"), prefixlen=message["prefixlen"]
-                    )
-            if not present:
-                netlink.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+            due = (str(address.ip), address.network.prefixlen)
+            # Read again after each: with the first address of a network the kernel deletes the others of it.
+            while strangers := [held for held in _addresses(netlink, index) if held != due]:
+                netlink.addr("del", index=index, address=strangers[0][0], prefixlen=strangers[0][1])
+            if not _addresses(netlink, index):
+                netlink.addr("add", index=index, address=due[0], prefixlen=due[1])
             netlink.link("set", index=index, state="up")
 
     def route(self, interface: str, networks: frozenset[IPNetwork]) -> None:
@@ -83,14 +76,9 @@ class Link:
         with self._open(interface) as netlink:
             for index in netlink.link_lookup(ifname=interface):
                 (message,) = netlink.get_links(index)
-                addresses = netlink.get_addr(family=socket.AF_INET, index=index)
                 up = bool(message["flags"] & 1)  # IFF_UP, netdevice(7)
-                return (
-                    up
-                    and message.get_attr("IFLA_MTU") == mtu
-                    and [(a.get_attr("IFA_LOCAL"), a["prefixlen"]) for a in addresses]
-                    == [(str(address.ip), address.network.prefixlen)]
-                )
+                due = (str(address.ip), address.network.prefixlen)
+                return up and message.get_attr("IFLA_MTU") == mtu and _addresses(netlink, index) == [due]
         return False
 
     @contextmanager
@@ -127,3 +115,9 @@ def _index(netlink: Any, interface: str) -> int:
     if not found:
         raise translate(errno.ENODEV, interface)
     return int(found[0])
+
+
+def _addresses(netlink: Any, index: int) -> list[tuple[str, int]]:
+    """The interface's IPv4 addresses with their prefix lengths."""
+    messages = netlink.get_addr(family=socket.AF_INET, index=index)
+    return [(message.get_attr("IFA_LOCAL"), message["prefixlen"]) for message in messages]

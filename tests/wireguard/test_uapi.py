@@ -66,7 +66,10 @@ def test_a_request_for_an_addition_states_what_is_set() -> None:
 
 
 def test_a_request_for_an_update_states_what_is_not_wanted_as_none() -> None:
-    expected = f"set=1\npublic_key={A}\npreshared_key={'0' * 64}\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\n\n"
+    zeros = "0" * 64
+    expected = (
+        f"set=1\npublic_key={A}\npreshared_key={zeros}\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\n\n"
+    )
     assert uapi.encode_update(wanted_peer(2, allowed=networks())) == expected.encode()
     full = wanted_peer(2, preshared=1, endpoint="192.0.2.1:7", keepalive=9, allowed=networks("10.0.0.0/8"))
     expected = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vpn.lib import files
@@ -171,6 +172,9 @@ class ComponentDaemon:
         if stamp == self._stamp and (stamp is not None or self._said):
             return
         self._stamp = stamp
+        with suppress(OSError):
+            if files.tighten(path, files.FILE_MODE):
+                self._log.warning("%s holds a secret and was open to other users; its mode is 0600 now", path)
         try:
             fresh = component_settings.load(self._folder, self._environ)
         except FileNotFoundError:

@@ -41,6 +41,9 @@ SPEAKING = 0.1
 BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each new try to bring wg0 up; the last stays."""
 
+CHECK_EVERY = 600.0
+"""Seconds between two looks at ``config_peers`` and ``wg0.conf``, which others may damage."""
+
 PROJECT_AFTER = 5.0
 """Seconds between a change and wg0.conf: a batch of changes is written once."""
 
@@ -57,7 +60,7 @@ class HubDaemon:
         self._published: status.Status | None = None
         self._forwarding_problem = ""
         # All in seconds of the monotonic clock; None for never.
-        self._look_at = self._link_at = 0.0
+        self._look_at = self._link_at = self._check_at = 0.0
         self._speak_at: float | None = None
         self._project_at: float | None = None
         self._retry_at: float | None = None
@@ -104,8 +107,7 @@ class HubDaemon:
             keeper.peer_count,
             registry.public_key(),
         )
-        self._background.append(projections.repair_tree(self._settings, registry, self._log))
-        self._project_at = time.monotonic()
+        self._check_at = time.monotonic()
         return keeper
 
     def _serve(self, registry: Registry, keeper: Keeper, signals: SignalWaiter) -> int:
@@ -212,8 +214,7 @@ class HubDaemon:
             return keeper
         before, self._settings = self._settings, fresh
         self._log.info("read the settings again: changed")
-        self._background.append(projections.repair_tree(fresh, registry, self._log))
-        self._project_at = time.monotonic()
+        self._check_at = time.monotonic()
         if (fresh.wireguard, fresh.plan.hub) != (before.wireguard, before.plan.hub):
             self._tunnel.stop()
             self._tunnel = self._new_tunnel()
@@ -223,6 +224,10 @@ class HubDaemon:
 
     def _work(self, registry: Registry) -> bool:
         """Do a little of the background work; true while there is more."""
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_EVERY
+            self._background.append(projections.repair_tree(self._settings, registry, self._log))
+            self._project_at = time.monotonic()
         if self._project_at is not None and time.monotonic() >= self._project_at:
             self._project_at = None
             self._background.append(projections.write_wg_conf(self._settings, registry))

@@ -26,7 +26,7 @@ def variables(peer: Peer, settings: Settings, hub: PublicKey) -> dict[str, str]:
     values = {
         "VPN_IP": str(peer.address),
         "VPN_SUBNET_PREFIX": str(plan.hub.network.prefixlen),
-        "USE_WG_KERNEL_MOD": "true" if settings.wireguard == "kernel" else "false",
+        "USE_WG_KERNEL_MOD": "true" if settings.components_use_kernel else "false",
         "VPN_SERVER_ENDPOINT": settings.endpoint,
         "VPN_SERVER_ALLOWED_IPS": str(plan.hub.network),
         "VPN_SERVER_PUBLIC_KEY": str(hub),

@@ -43,7 +43,8 @@ class Settings(NamedTuple):
     """All of the hub's settings, validated.
 
     ``public_address`` is a host name or an address, empty where it is not set: only what is handed to
-    components needs it. ``wireguard`` is a name of ``Implementation``.
+    components needs it. ``wireguard`` is a name of ``Implementation``; ``components_use_kernel`` is
+    USE_WG_KERNEL_MOD, which is handed to them.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Settings(NamedTuple):
     plan: AddressPlan
     wireguard: str
     owner: Owner | None
+    components_use_kernel: bool = False
     interface: str = INTERFACE
 
     @property
@@ -79,7 +81,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     address = _parsed(problems, "VPN_SERVER_PUBLIC_ADDR", values, _host)
     port = _parsed(problems, "VPN_SERVER_PORT", values, parse_port)
-    wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, values))
+    kernel = _parsed(problems, "USE_WG_KERNEL_MOD", values, parse_boolean)
+    wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, kernel is True))
     owner = None
     try:
         owner = owner_from_environment(environ)
@@ -88,7 +91,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     plan = _address_plan(problems, values)
     if problems or address is None or port is None or wireguard is None or plan is None:
         raise InvalidInput(f"{folder / FILE}: {'; '.join(problems)}")
-    return Settings(folder, address, port, plan, wireguard, owner)
+    return Settings(folder, address, port, plan, wireguard, owner, kernel is True)
 
 
 def _address_plan(problems: list[str], values: Mapping[str, str]) -> AddressPlan | None:
@@ -148,9 +151,8 @@ def _prefix(text: str) -> int:
     return int(text)
 
 
-def _implementation(text: str, values: Mapping[str, str]) -> str:
+def _implementation(text: str, kernel: bool) -> str:
     """VPN_WIREGUARD, or what USE_WG_KERNEL_MOD asks for where that is not set; boringtun by default."""
-    kernel = parse_boolean(values["USE_WG_KERNEL_MOD"])
     if not text:
         return "kernel" if kernel else "boringtun"
     from vpn.lib.wireguard.daemons import parse_implementation
@@ -159,7 +161,7 @@ def _implementation(text: str, values: Mapping[str, str]) -> str:
 
 
 def parse_boolean(text: str) -> bool:
-    """``true`` or ``false`` as USE_WG_KERNEL_MOD is written. Raises InvalidInput."""
+    """``true`` or ``false``, as USE_WG_KERNEL_MOD is written. Raises InvalidInput."""
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-        raise InvalidInput(f"USE_WG_KERNEL_MOD={text[:20]} is neither true nor false")
+        raise InvalidInput("neither true nor false")
     return text.lower() in ("true", "1", "yes")

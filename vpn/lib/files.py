@@ -111,6 +111,20 @@ def open_folder(
     return descriptor
 
 
+def temporary_name(name: str) -> str:
+    """The name under which ``write_at`` writes ``name`` before it puts it in place."""
+    return f".{name}.tmp"
+
+
+def exists_at(directory: int, name: str) -> bool:
+    """Whether there is anything of this name in the folder."""
+    try:
+        os.lstat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def write_at(
     directory: int, name: str, data: bytes, *, owner: Owner | None = None, mode: int = FILE_MODE, durable: bool = True
 ) -> None:
@@ -121,7 +135,7 @@ def write_at(
     leftover of a killed writer is replaced.
     """
     refuse_link(directory, name)
-    temporary = f".{name}.tmp"
+    temporary = temporary_name(name)
     descriptor = _create(directory, temporary, mode)
     try:
         try:

@@ -11,7 +11,16 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import StateError, describe_os_error
-from vpn.lib.files import FILE_MODE, folder, open_folder, refuse_link, sync_file_system, write_at
+from vpn.lib.files import (
+    FILE_MODE,
+    exists_at,
+    folder,
+    open_folder,
+    refuse_link,
+    sync_file_system,
+    temporary_name,
+    write_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,9 +103,11 @@ class Tree:
                     os.close(directory)
 
     def matches(self, name: PeerName, text: str) -> bool:
-        """Whether the peer's config.env is there with this text and no more than its mode."""
+        """Whether the peer's config.env is there with this text and no more than its mode, and nothing half done."""
         try:
             with folder(self._root, *self._parts(name)) as directory:
+                if exists_at(directory, temporary_name(FILE)):
+                    return False
                 descriptor = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
                 with open(descriptor, "rb") as file:
                     status = os.fstat(descriptor)
@@ -109,7 +120,7 @@ class Tree:
         try:
             with folder(self._root, FOLDER, name.type.value) as parent:
                 with folder(self._root, *self._parts(name)) as directory:
-                    for entry in (FILE, f".{FILE}.tmp"):
+                    for entry in (FILE, temporary_name(FILE)):
                         with suppress(FileNotFoundError):
                             os.unlink(entry, dir_fd=directory)
                 # What somebody else put beside it is not ours to delete.

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
-from vpn.lib.errors import Busy, InvalidInput, Refused, StateError
+from vpn.lib.errors import InvalidInput, StateError
 from vpn.lib.files import FILE_MODE
+from vpn.lib.registry.database import LOCK_LIMIT, SCHEMA, SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.peer import Peer, PeerName, PeerType
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint
@@ -22,87 +23,7 @@ if TYPE_CHECKING:
     from vpn.lib.files import Owner
     from vpn.lib.registry.store import LogEntry
 
-SCHEMA_VERSION = 1
-LOCK_LIMIT = 30.0
-"""Seconds that a transaction waits for another process's."""
-
-_SCHEMA = """
-CREATE TABLE hub (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    private_key BLOB NOT NULL CHECK (length(private_key) = 32),
-    public_key BLOB NOT NULL CHECK (length(public_key) = 32)
-) STRICT;
-CREATE TABLE peer (
-    type TEXT NOT NULL,
-    id TEXT NOT NULL,
-    folded TEXT NOT NULL,
-    address INTEGER NOT NULL UNIQUE,
-    preshared_key BLOB NOT NULL CHECK (length(preshared_key) = 32),
-    public_key BLOB UNIQUE CHECK (length(public_key) = 32),
-    created REAL NOT NULL,
-    changed REAL NOT NULL,
-    PRIMARY KEY (type, id),
-    UNIQUE (type, folded)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE released (
-    address INTEGER PRIMARY KEY,
-    turn INTEGER NOT NULL
-) STRICT;
-CREATE INDEX released_turn ON released (turn);
-CREATE TABLE endpoint (
-    public_key BLOB PRIMARY KEY,
-    address TEXT NOT NULL,
-    port INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE log (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL,
-    uid INTEGER NOT NULL,
-    command TEXT NOT NULL,
-    type TEXT,
-    id TEXT,
-    what TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER log_is_append_only_update BEFORE UPDATE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
-CREATE TRIGGER log_is_append_only_delete BEFORE DELETE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
-"""
 _COLUMNS = "type, id, address, preshared_key, public_key, created, changed"
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """sqlite3's errors as the library's, each saying what to do."""
-    try:
-        yield
-    except sqlite3.IntegrityError as error:
-        taken = "address" if "address" in str(error) else "public key" if "public_key" in str(error) else "name"
-        raise Refused(f"that {taken} belongs to another peer; `list` shows to which") from error
-    except sqlite3.OperationalError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise Busy(
-                f"{path} has been locked for {LOCK_LIMIT:.0f} s; look for a hanging command, try again"
-            ) from error
-        reason = {
-            sqlite3.SQLITE_FULL: "the disk is full; free some space, then try again",
-            sqlite3.SQLITE_READONLY: "it cannot be written; make it and its folder writable, then try again",
-            sqlite3.SQLITE_IOERR: "the disk reports an error; check the disk and its free space, then try again",
-            sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder is there and writable",
-            sqlite3.SQLITE_PERM: "permission denied; run this as its owner, or as root",
-        }.get(code)
-        if reason is None:
-            raise damaged(path, str(error)) from error
-        raise StateError(f"{path}: {reason}") from error
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
-
-
-def damaged(path: Path, reason: str) -> StateError:
-    """The error for a registry that cannot be read, with the ways out."""
-    return StateError(
-        f"{path} is damaged ({reason}); put back a copy of it, or move it away: the next command rebuilds it from"
-        " wireguard/wg0.conf and config_peers"
-    )
 
 
 def create(
@@ -121,11 +42,11 @@ def create(
     temporary.chmod(FILE_MODE)  # whatever the umask
     if owner is not None:
         os.chown(temporary, owner.uid, owner.gid)
-    with _translated(temporary):
+    with translated(temporary):
         database = sqlite3.connect(temporary, isolation_level=None)
         try:
             database.execute("PRAGMA journal_mode = MEMORY")
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+            database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
             database.execute("INSERT INTO hub VALUES (1, ?, ?)", (bytes(private_key), bytes(private_key.public_key())))
             transaction = SqliteTransaction(database)
             for peer in fill:
@@ -154,7 +75,7 @@ class SqliteRegistry:
             raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
         if not path.is_file():
             raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
-        with _translated(path):
+        with translated(path):
             # SQLite takes an empty file for an empty database; a registry is never empty.
             if path.stat().st_size == 0:
                 raise damaged(path, "it is empty")
@@ -183,7 +104,7 @@ class SqliteRegistry:
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
         """A transaction that nobody else writes during."""
-        with _translated(self._path):
+        with translated(self._path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteTransaction(self._database)
@@ -195,13 +116,13 @@ class SqliteRegistry:
 
     def private_key(self) -> PrivateKey:
         """The hub's private key."""
-        with _translated(self._path):
+        with translated(self._path):
             (raw,) = self._row("SELECT private_key FROM hub")
         return PrivateKey(raw)
 
     def public_key(self) -> PublicKey:
         """The hub's public key."""
-        with _translated(self._path):
+        with translated(self._path):
             (raw,) = self._row("SELECT public_key FROM hub")
         return PublicKey(raw)
 
@@ -213,12 +134,12 @@ class SqliteRegistry:
 
     def peer(self, name: PeerName) -> Peer | None:
         """The peer of exactly this name."""
-        with _translated(self._path):
+        with translated(self._path):
             return SqliteTransaction(self._database).peer(name)
 
     def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
         """All peers, or those of a type, by type and id, as they are when the first one is asked for."""
-        with _translated(self._path):
+        with translated(self._path):
             rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM peer WHERE ifnull(?1, type) = type ORDER BY type, id",
                 (None if peer_type is None else peer_type.value,),
@@ -234,13 +155,13 @@ class SqliteRegistry:
 
     def version(self) -> int:
         """A number that changes whenever another connection commits."""
-        with _translated(self._path):
+        with translated(self._path):
             (number,) = self._database.execute("PRAGMA data_version").fetchone()
         return int(number)
 
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""
-        with _translated(self._path):
+        with translated(self._path):
             rows = self._database.execute(
                 "SELECT public_key, endpoint.address, port FROM endpoint JOIN peer USING (public_key)"
             ).fetchall()
@@ -259,7 +180,7 @@ class SqliteRegistry:
 
     def check(self) -> None:
         """Read everything and raise StateError when it is damaged."""
-        with _translated(self._path):
+        with translated(self._path):
             (answer,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
             raise damaged(self._path, answer.replace("\n", " "))

@@ -68,7 +68,7 @@ class Demo:
         started = time.monotonic()
         try:
             yield
-        except (RuntimeError, LookupError, OSError, subprocess.SubprocessError, Failed) as error:
+        except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError, Failed) as error:
             raise Failed(f"step {self._number} ({title}) failed: {' '.join(str(error).split())[:600]}") from error
         say(f"   -- {time.monotonic() - started:.1f} s")
 
@@ -162,6 +162,7 @@ class Demo:
     def kill_boringtun(self) -> None:
         """SIGKILL for the daemon that carries the hub's wg0; nobody touches anything."""
         with self.step("The hub's boringtun is killed"):
+            wait_until(lambda: self.hub.remembers(3), 10, "the hub has saved where its peers are")
             pid = self.hub.daemon_pid()
             typed(self.hub.host, f"kill -9 {pid}")
             started = time.monotonic()
@@ -218,7 +219,7 @@ def explain(demo: Demo, network: Network) -> None:
     for host, folder in ((demo.hub.host, demo.hub.folder), *((c.host, c.folder) for c in demo.members.values())):
         variables = [f"VPN_CONFIG_DIR={folder}", f"PATH={path}", f"PS1={host.name}# "]
         say(f"\n  {shlex.join(host.enter(['env', *variables, 'bash', '--norc']))}")
-    say("\nThere: `configure_peer list`, `wg show`, `ping 10.220.0.1`, `cat $VPN_CONFIG_DIR/*.log`. To end it all:\n")
+    say("\nThere: `configure_peer list`, `wg show`, `ping 10.220.0.1`, `cat $VPN_CONFIG_DIR.log`. To end it all:\n")
     pids = " ".join(map(str, network.pids()))
     say(f"  kill {pids}; sleep 3; rm -r {shlex.quote(str(demo.folder))}\n")
 

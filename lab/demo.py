@@ -162,7 +162,7 @@ class Demo:
     def kill_boringtun(self) -> None:
         """SIGKILL for the daemon that carries the hub's wg0; nobody touches anything."""
         with self.step("The hub's boringtun is killed"):
-            wait_until(lambda: self.hub.remembers(3), 10, "the hub has saved where its peers are")
+            wait_until(lambda: self.hub.remembers(2), 10, "the hub has saved where its peers are")
             pid = self.hub.daemon_pid()
             typed(self.hub.host, f"kill -9 {pid}")
             started = time.monotonic()

@@ -109,17 +109,18 @@ class Host:
         return process
 
     def close(self) -> None:
-        """End what runs here, what that left behind, then the host. Again, it does nothing."""
-        if self._holder.returncode is not None:
-            return
+        """End what runs here, what that left behind, and the host: nothing of it has to end well."""
+        while others := [pid for pid in self.pids() if pid != self.pid]:
+            for pid in others:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            # What we started leaves the list when it is waited for, the rest is init's.
+            for process in self._processes:
+                process.poll()
+            time.sleep(0.005)
         for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.terminate()
-        for process in self._processes:
-            end(process)
-        for pid in self.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            process.wait()
+        self._holder.kill()
         self._holder.wait()
         if self._holder.stdout is not None:
             self._holder.stdout.close()

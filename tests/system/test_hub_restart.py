@@ -1,0 +1,170 @@
+"""The hub is stopped, killed or started twice: its components are back, and nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.consortium import kill, script
+from lab.network import wait_until
+from tests.system.daemons import DAEMONS
+from tests.system.traffic import Flow, serve
+
+if TYPE_CHECKING:
+    from lab.consortium import Consortium
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize("wireguard", DAEMONS)
+def test_a_hub_that_is_stopped_and_started_finds_its_components_again(consortium: Consortium) -> None:
+    hub = consortium.hub
+    serve(consortium.joined("management", "mqtt"))
+    node = consortium.joined("node", "node1", nat=True)
+    flow = Flow(node)
+    before = hub.peers()
+
+    assert hub.stop() == 0
+    assert not hub.host.run(["ip", "-brief", "link", "show", "type", "tun"]).stdout
+    hub.start()
+
+    after = hub.peers()
+    assert {name: peer["endpoint"] for name, peer in after.items()} == {
+        name: peer["endpoint"] for name, peer in before.items()
+    }
+    assert hub.process is not None
+    node.wait_joined(40)
+    flow.goes_on()
+
+
+@pytest.mark.parametrize("wireguard", DAEMONS)
+def test_a_hub_that_is_killed_takes_its_daemon_along_and_can_be_started_again(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    wait_until(lambda: hub.remembers(1), 40, "the hub has saved where its peer is")
+    daemon = hub.daemon_pid()
+    assert hub.process is not None
+    kill(hub.process.pid)
+    assert hub.process.wait(10) == -signal.SIGKILL
+    wait_until(lambda: not Path(f"/proc/{daemon}").exists(), 10, "its daemon is gone")
+    hub.start()
+    node.wait_joined(40)
+
+
+@pytest.mark.parametrize("wireguard", DAEMONS)
+def test_a_component_that_is_stopped_and_started_has_the_same_key_and_is_back(consortium: Consortium) -> None:
+    node = consortium.joined("node", "node1")
+    key = node.public_key()
+    assert node.stop() == 0
+    assert not node.host.run(["ip", "-brief", "link", "show", "type", "tun"]).stdout
+    node.start()
+    node.wait_joined(40)
+    assert node.public_key() == key
+
+
+def test_a_component_that_is_killed_takes_its_daemon_along_and_can_be_started_again(consortium: Consortium) -> None:
+    node = consortium.joined("node", "node1")
+    daemon = node.daemon_pid()
+    assert node.process is not None
+    kill(node.process.pid)
+    wait_until(lambda: not Path(f"/proc/{daemon}").exists(), 10, "its daemon is gone")
+    node.process.wait(10)
+    node.start()
+    node.wait_joined(40)
+
+
+def test_commands_while_the_hub_is_down_are_saved_and_applied_when_it_starts(consortium: Consortium) -> None:
+    hub = consortium.hub
+    removed, stays = consortium.joined("node", "node1"), consortium.joined("node", "node2")
+    added = consortium.component("node3")
+    assert hub.stop() == 0
+
+    added.receive_config(hub, "node", "node3")
+    outputs = [
+        hub.configure("add", "node", "node3", added.public_key()).stdout,
+        hub.configure("remove", "node", "node1").stdout,
+    ]
+    assert all("It is saved; the hub applies it when it starts" in output for output in outputs)
+    added.start()
+    hub.start()
+
+    added.wait_joined(40)
+    stays.wait_joined(40)
+    assert not removed.ping(deadline=2)
+
+
+def test_a_second_hub_on_the_same_directory_is_refused_and_the_first_is_unharmed(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    before = hub.daemon_pid()
+    second = hub.host.run(script("vpn_server"), check=False)
+    assert second.returncode == 1
+    assert "another hub runs on" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert node.ping(deadline=5)
+    assert hub.daemon_pid() == before
+    assert hub.host.run([*script("vpn_server"), "health"]).stdout == "healthy\n"
+
+
+def test_a_second_component_on_the_same_directory_is_refused_and_the_first_is_unharmed(
+    consortium: Consortium,
+) -> None:
+    node = consortium.joined("node", "node1")
+    second = node.host.run([*script("vpn_client"), "run"], check=False)
+    assert second.returncode == 1
+    assert "another component runs on" in second.stderr
+    assert node.ping(deadline=5)
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
+def test_a_port_that_is_taken_is_named_in_one_line(idle: Consortium, family: str) -> None:
+    occupant = (
+        f"import socket, sys; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.bind(('', 51820));"
+        " sys.stdout.write('bound'); sys.stdout.flush(); sys.stdin = None; import signal; signal.pause()"
+    )
+    log = idle.hub.folder.with_name("occupant.log")
+    idle.hub.host.start([*script("vpn_server")[:1], "-c", occupant], log=log)
+    wait_until(lambda: log.read_text() == "bound", 10, "the port is taken")
+    refused = idle.hub.host.run(script("vpn_server"), check=False)
+    assert refused.returncode == 1
+    assert "UDP port 51820 is in use" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_hub_whose_daemon_is_not_installed_says_so_in_one_line(idle: Consortium) -> None:
+    refused = idle.hub.host.run(script("vpn_server"), check=False, environ={"PATH": "/usr/sbin:/usr/bin"})
+    assert refused.returncode == 1
+    assert "boringtun is not installed" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_sighup_takes_new_settings_and_keeps_the_old_ones_where_the_new_are_invalid(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    assert hub.process is not None
+    settings, handed_out = hub.folder / "config.env", hub.folder / "config_peers" / "node" / "node1" / "config.env"
+
+    settings.write_text("export VPN_SERVER_PUBLIC_ADDR=vpn.example.org\n")
+    hub.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "vpn.example.org:51820" in handed_out.read_text(), 20, "the tree has the new address")
+
+    good = handed_out.read_text()
+    settings.write_text("export VPN_SERVER_PUBLIC_ADDR=other.example.org\nexport VPN_SERVER_PORT=none\n")
+    hub.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "the settings stay as they were" in hub.log.read_text(), 20, "the hub refuses")
+    assert handed_out.read_text() == good
+    assert "VPN_SERVER_PORT=none" in hub.log.read_text()
+    assert node.ping(deadline=5)
+
+
+def test_sighup_moves_the_hub_to_another_port(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    assert hub.process is not None
+    with (hub.folder / "config.env").open("a") as settings:
+        settings.write("export VPN_SERVER_PORT=51999\n")
+    hub.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "listening port: 51999" in hub.host.run(["wg", "show", "wg0"]).stdout, 20, "the port is new")
+    handed_out = hub.folder / "config_peers" / "node" / "node1" / "config.env"
+    wait_until(lambda: ":51999" in handed_out.read_text(), 20, "the tree has the new port")
+    node.receive_config(hub, "node", "node1")
+    node.wait_joined(40)

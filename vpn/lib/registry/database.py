@@ -84,10 +84,15 @@ def translated(path: Path) -> Iterator[None]:
         raise StateError(f"{path}: {reason}") from error
     except sqlite3.DatabaseError as error:
         raise damaged(path, str(error)) from error
+    except UnicodeDecodeError as error:
+        # SQLite's own message, which quotes what it found.
+        raise damaged(path, "a text in it is not UTF-8") from error
 
 
 def damaged(path: Path, reason: str) -> StateError:
     """The error for a registry that cannot be read, with the ways out."""
+    # SQLite quotes a text that it cannot decode, which may be a secret, and the schema with its line breaks.
+    reason = " ".join(reason.partition(" with text ")[0].split())
     return StateError(
         f"{path} is damaged ({reason}); put back a copy of it, or move it away: the next command rebuilds it from"
         " wireguard/wg0.conf and config_peers"

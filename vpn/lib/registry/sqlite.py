@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
-from vpn.lib.errors import InvalidInput, StateError
+from vpn.lib.errors import StateError
 from vpn.lib.files import FILE_MODE
 from vpn.lib.registry.database import LOCK_LIMIT, SCHEMA, SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.peer import Peer, PeerName, PeerType
@@ -118,13 +118,15 @@ class SqliteRegistry:
         """The hub's private key."""
         with translated(self._path):
             (raw,) = self._row("SELECT private_key FROM hub")
-        return PrivateKey(raw)
+            with _readable():
+                return PrivateKey(raw)
 
     def public_key(self) -> PublicKey:
         """The hub's public key."""
         with translated(self._path):
             (raw,) = self._row("SELECT public_key FROM hub")
-        return PublicKey(raw)
+            with _readable():
+                return PublicKey(raw)
 
     def _row(self, query: str) -> Any:
         row = self._database.execute(query).fetchone()
@@ -145,13 +147,7 @@ class SqliteRegistry:
                 (None if peer_type is None else peer_type.value,),
             )
             while some := rows.fetchmany(200):
-                yield from map(self._checked_peer, some)
-
-    def _checked_peer(self, row: Any) -> Peer:
-        try:
-            return _peer(row)
-        except (InvalidInput, ValueError) as error:
-            raise damaged(self._path, "a peer's row cannot be read") from error
+                yield from map(_peer, some)
 
     def version(self) -> int:
         """A number that changes whenever another connection commits."""
@@ -165,7 +161,8 @@ class SqliteRegistry:
             rows = self._database.execute(
                 "SELECT public_key, endpoint.address, port FROM endpoint JOIN peer USING (public_key)"
             ).fetchall()
-        return {PublicKey(key): Endpoint(ip_address(address), port) for key, address, port in rows}
+            with _readable():
+                return {PublicKey(key): Endpoint(ip_address(address), port) for key, address, port in rows}
 
     def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
         """Remember endpoints of registered keys, and forget those of others, in one transaction."""
@@ -183,7 +180,7 @@ class SqliteRegistry:
         with translated(self._path):
             (answer,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
-            raise damaged(self._path, answer.replace("\n", " "))
+            raise damaged(self._path, answer)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -290,11 +287,21 @@ class SqliteTransaction:
 
 def _peer(row: Any) -> Peer:
     peer_type, peer_id, address, preshared_key, public_key, created, changed = row
-    return Peer(
-        PeerName(PeerType(peer_type), peer_id),
-        IPv4Address(address),
-        PresharedKey(preshared_key),
-        None if public_key is None else PublicKey(public_key),
-        created,
-        changed,
-    )
+    with _readable():
+        return Peer(
+            PeerName(PeerType(peer_type), peer_id),
+            IPv4Address(address),
+            PresharedKey(preshared_key),
+            None if public_key is None else PublicKey(public_key),
+            created,
+            changed,
+        )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Values that no schema lets in are damage, whatever they make Python raise."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError("a row cannot be read") from error

@@ -85,7 +85,8 @@ def _complete(peer: FilePeer) -> bool:
         peer.public_key(), peer.preshared_key(), peer.allowed_ips()
     except InvalidInput:
         return False
-    return True
+    # 10.0.0.1 may be what is left of 10.0.0.12/32, another peer's address.
+    return all("/" in item for item in peer.values["AllowedIPs"].split(","))
 
 
 def _sections(text: str, source: str) -> list[FilePeer]:
@@ -100,7 +101,10 @@ def _sections(text: str, source: str) -> list[FilePeer]:
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if line.strip().startswith("["):
             chunks.append((number, []))
-        elif line.strip() and not line.lstrip().startswith("#") and (not chunks or "=" not in line):
+        elif not line.strip() or line.lstrip().startswith("#"):
+            # wgconfig has a meaning for some comments, wg-quick for none.
+            continue
+        elif not chunks or "=" not in line or line.lstrip().startswith("_"):  # wgconfig's own names begin with it
             raise InvalidInput(f"{source}, line {number}: not a line of a wg-quick file; put back a whole copy")
         if chunks:
             chunks[-1][1].append(line)
@@ -111,8 +115,11 @@ def _sections(text: str, source: str) -> list[FilePeer]:
             raise InvalidInput(f"{source}, line {number}: unexpected {lines[0].strip()[:40]!r}; put back a whole copy")
         config = WGConfig()
         config.read_from_fileobj(io.StringIO("\n".join(lines)))
-        values = config.get_peers(keys_only=False) if index else {None: config.get_interface()}
-        (section,) = values.values()
+        try:
+            values = config.get_peers(keys_only=False) if index else {None: config.get_interface()}
+            (section,) = values.values()
+        except (ValueError, TypeError) as error:  # such as for two public keys in one section
+            raise InvalidInput(f"{source}, line {number}: not a section of a wg-quick file; correct it") from error
         sections.append(
             FilePeer(
                 number,

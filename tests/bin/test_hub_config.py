@@ -104,7 +104,7 @@ def test_bad_values_are_refused_with_their_names(hub: Scripts) -> None:
         ({"VPN_SERVER_PORT": "65536"}, "VPN_SERVER_PORT=65536: not a port"),
         ({"VPN_SERVER_PUBLIC_ADDR": "0.0.0.0"}, "VPN_SERVER_PUBLIC_ADDR=0.0.0.0: not an address that components"),
         ({"VPN_WIREGUARD": "openvpn"}, "VPN_WIREGUARD=openvpn: unknown .*choose one of auto, kernel, boringtun"),
-        ({"USE_WG_KERNEL_MOD": "maybe"}, "USE_WG_KERNEL_MOD=maybe is neither true nor false"),
+        ({"USE_WG_KERNEL_MOD": "maybe"}, "USE_WG_KERNEL_MOD=maybe: is neither true nor false"),
         ({"CONTAINER_UID": "somebody"}, "CONTAINER_UID and CONTAINER_GID must be numbers"),
     ]
     problems: list[str] = []

@@ -72,7 +72,7 @@ def test_a_component_is_healthy_once_the_hub_has_answered(consortium: Consortium
     assert status == 1
     assert "wg0 is not up" in said
     node.start()
-    wait_until(lambda: "the hub has not answered yet" in health(node)[1], 20, "wg0 is up")
+    wait_until(lambda: "the hub does not answer" in health(node)[1], 20, "wg0 is up")
     assert health(node)[0] == 1
     consortium.hub.configure("add", "node", "node1", node.public_key())
     wait_until(lambda: health(node) == (0, "healthy"), 40, "the component has joined")

@@ -35,7 +35,10 @@ def unhealthy(folder: Path, environ: Mapping[str, str]) -> str | None:
     except DeviceError as error:
         return str(error)
     if peer is None or peer.latest_handshake is None:
-        return "the hub has not answered yet; is this component's key (`vpn_client public-key`) added on the hub?"
+        return (
+            "the hub does not answer; is this component's key (`vpn_client public-key`) added there, and is UDP port"
+            f" {settings.hub_port} of {settings.hub_host} reachable?"
+        )
     age = time.time() - peer.latest_handshake
     if age >= SESSION_LIFE:
         return (

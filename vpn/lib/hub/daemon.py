@@ -56,6 +56,7 @@ class HubDaemon:
         self._environ = environ
         self._log = log
         self._tunnel = self._new_tunnel()
+        self._importing = threading.Thread(target=_import_netlink, daemon=True)
         self._background: deque[Iterator[None]] = deque()
         self._published: status.Status | None = None
         self._forwarding_problem = ""
@@ -94,7 +95,7 @@ class HubDaemon:
         # 200 ms of import, while the WireGuard daemon starts and takes its peers. It must not keep this
         # thread waiting for the usual 5 ms whenever the daemon has answered.
         sys.setswitchinterval(0.0005)
-        threading.Thread(target=_import_netlink, daemon=True).start()
+        self._importing.start()
         if self._tunnel.implementation is not Implementation.KERNEL:
             check_udp_port_free(self._settings.port)
         keeper = Keeper(self._settings, registry, self._tunnel, self._log)
@@ -170,9 +171,14 @@ class HubDaemon:
         """Start the tunnel, fill it, and let it forward. Raises DeviceError, with nothing left behind."""
         try:
             # A command that found the device before it has its key would hang boringtun with its peer.
+            # Two threads that import parts of one package at the same time can wait for each other: Python ends that
+            # with an error in one of them. So before netlink is used, the thread is done.
+            if self._tunnel.daemon is None:
+                self._importing.join()
             with state.command_lock(self._settings):
                 self._tunnel.start()
                 keeper.fill()
+            self._importing.join()
             self._tunnel.configure(self._settings.plan.hub)
         except BaseException:
             self._tunnel.stop(patience=0)

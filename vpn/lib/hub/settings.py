@@ -163,5 +163,5 @@ def _implementation(text: str, kernel: bool) -> str:
 def parse_boolean(text: str) -> bool:
     """``true`` or ``false``, as USE_WG_KERNEL_MOD is written. Raises InvalidInput."""
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-        raise InvalidInput("neither true nor false")
+        raise InvalidInput("is neither true nor false; write one of them")
     return text.lower() in ("true", "1", "yes")

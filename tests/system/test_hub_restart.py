@@ -168,3 +168,30 @@ def test_sighup_moves_the_hub_to_another_port(consortium: Consortium) -> None:
     wait_until(lambda: ":51999" in handed_out.read_text(), 20, "the tree has the new port")
     node.receive_config(hub, "node", "node1")
     node.wait_joined(40)
+
+
+def test_a_hub_starts_where_python_loads_its_modules_slowly(idle: Consortium, tmp_path: Path) -> None:
+    # The hub loads pyroute2 in a thread. As slow as this, that is not done when the hub needs it; and two
+    # threads in the middle of one package's import can lock each other out, which Python ends with an error.
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import sys, threading, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pyroute2.netlink' and threading.current_thread() is not threading.main_thread():\n"
+        "            time.sleep(1)\n"
+        "            frame = sys._current_frames()[threading.main_thread().ident]\n"
+        "            while frame is not None:\n"
+        "                if 'importlib' in frame.f_code.co_filename:\n"
+        "                    print('two threads import', file=sys.stderr)\n"
+        "                    break\n"
+        "                frame = frame.f_back\n"
+        "            print('loaded slowly', file=sys.stderr)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+    )
+    idle.hub.host.environ["PYTHONPATH"] = str(hook)
+    idle.hub.start()
+    log = idle.hub.log.read_text()
+    assert "loaded slowly" in log
+    assert "two threads import" not in log

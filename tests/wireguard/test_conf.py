@@ -145,24 +145,28 @@ def test_a_file_that_cannot_say_who_the_hub_is_is_refused(text: str) -> None:
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("length", range(len(SHOWCONF)))
-def test_a_file_that_breaks_off_is_refused_or_shows_whole_sections_only(length: int) -> None:
+def test_a_file_that_breaks_off_is_refused_or_shows_whole_sections_only() -> None:
     """`wg showconf` on a full disk leaves such a file: a peer that lost its last line must not come out changed."""
     whole = parse(SHOWCONF)
-    try:
-        device = parse(SHOWCONF[:length])
-    except InvalidInput:
-        return
-    assert device.private_key == whole.private_key
-    for peer, original in zip(device.peers, whole.peers, strict=False):
-        # What is left of a section is the same, or is refused when it is read.
-        for read, as_it_was in (
-            (peer.public_key, original.public_key),
-            (peer.preshared_key, original.preshared_key),
-            (peer.allowed_ips, original.allowed_ips),
-        ):
-            with contextlib.suppress(InvalidInput):
-                assert read() in (as_it_was(), None) or peer.allowed_ips() < original.allowed_ips()
+    refused = 0
+    for length in range(len(SHOWCONF)):
+        try:
+            device = parse(SHOWCONF[:length])
+        except InvalidInput:
+            refused += 1
+            continue
+        assert device.private_key == whole.private_key
+        for peer, original in zip(device.peers, whole.peers, strict=False):
+            # What is left of a section is the same, or is refused when it is read.
+            for read, as_it_was in (
+                (peer.public_key, original.public_key),
+                (peer.preshared_key, original.preshared_key),
+                (peer.allowed_ips, original.allowed_ips),
+            ):
+                with contextlib.suppress(InvalidInput):
+                    seen = read()
+                    assert seen in (as_it_was(), None) or peer.allowed_ips() < original.allowed_ips(), length
+    assert refused > len(SHOWCONF) / 2
 
 
 def test_an_address_that_may_be_cut_short_is_refused() -> None:

@@ -132,7 +132,8 @@ def _host(text: str) -> str:
         if not well_formed or len(text) > 253 or (labels and labels[-1].isdecimal()):
             raise InvalidInput("not a host name or an IP address") from error
         return text
-    if address.is_unspecified or address.is_multicast:
+    # A scope (`%eth0`) means something on this host only, and Python takes any text for one.
+    if address.is_unspecified or address.is_multicast or "%" in bare:
         raise InvalidInput("not an address that components can reach")
     return str(address)
 

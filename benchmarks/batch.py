@@ -18,9 +18,11 @@ from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.wireguard.keys import PublicKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vpn.lib.wireguard.device import Device
     from vpn.lib.wireguard.plan import Plan
-    from vpn.lib.wireguard.types import ObservedDevice
+    from vpn.lib.wireguard.types import ObservedDevice, WantedPeer
 
 
 class Timed:
@@ -43,6 +45,12 @@ class Timed:
         """As the device, timed."""
         started = time.perf_counter()
         self._device.apply(plan)
+        self.seconds += time.perf_counter() - started
+
+    def add(self, peers: Iterable[WantedPeer]) -> None:
+        """As the device, timed."""
+        started = time.perf_counter()
+        self._device.add(peers)
         self.seconds += time.perf_counter() - started
 
 

@@ -103,6 +103,8 @@ class Fleet:
         own.apply(plan(wanted, own.read()))
         script = f"address add {settings.address} dev wg0\nlink set wg0 mtu 1420 up"
         component.host.run(["ip", "-batch", "-"], input=script)
+        # A daemon has its first handshake when there is something to send.
+        component.host.run(["bash", "-c", f"echo > /dev/udp/{settings.hub_address}/9"])
 
     def back(self) -> int:
         """How many have a session with the hub's present daemon: looked at, without a packet."""

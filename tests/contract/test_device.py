@@ -23,6 +23,7 @@ from tests.contract.samples import (
 )
 from vpn.lib.errors import DeviceError, DeviceMissing, DeviceRefused, DeviceTimeout
 from vpn.lib.wireguard.daemons import DAEMONS
+from vpn.lib.wireguard.keys import PublicKey
 from vpn.lib.wireguard.plan import Plan, plan
 
 if TYPE_CHECKING:
@@ -308,3 +309,12 @@ def test_a_random_walk_on_the_program_ends_at_what_is_wanted_after_each_step(nam
             walk(made, steps)
 
         steps_of_one_device()
+
+
+def test_a_stranger_with_a_key_of_low_order_is_seen_and_removed(made: AnyBench) -> None:
+    """The daemons take such a key from anybody; one that could not be read would stay for good."""
+    bring(made.device, wanted_device())
+    stranger = wanted_peer(1)._replace(public_key=PublicKey.observed(bytes(31) + b"\x80"))
+    made.device.add([stranger])
+    assert made.device.holds(stranger.public_key)
+    assert_holds(bring(made.device, wanted_device()), wanted_device())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_address, ip_network
@@ -306,7 +306,7 @@ class FakeWireGuard:
 
     def _set_peer(self, device: Interface, request: dict[str, Any]) -> None:
         known(request, {"public_key"}, self.PEER_FIELDS)
-        key = PublicKey.parse(request["public_key"])
+        key = PublicKey.observed(b64decode(request["public_key"]))
         if request.get("remove"):
             device.peers.pop(key, None)
             return

@@ -155,7 +155,7 @@ class Keeper:
                 yield self._with_endpoint(peer)
 
     def _with_endpoint(self, peer: WantedPeer) -> WantedPeer:
-        endpoint = self._endpoints.get(peer.public_key)
+        endpoint = peer.endpoint or self._endpoints.get(peer.public_key)
         return peer if endpoint is None else peer._replace(endpoint=endpoint)
 
     def _remember(self, observed: ObservedDevice) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
@@ -138,7 +139,7 @@ def _peer(attributes: Any) -> ObservedPeer:
     handshake = attributes.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
     moment = 0.0 if handshake is None else handshake["tv_sec"] + handshake["tv_nsec"] / 1e9
     return ObservedPeer(
-        PublicKey.parse(_text(attributes.get_attr("WGPEER_A_PUBLIC_KEY"))),
+        PublicKey.observed(a2b_base64(attributes.get_attr("WGPEER_A_PUBLIC_KEY"))),
         None if preshared_key == _NO_PRESHARED_KEY else preshared_key,
         frozenset(_networks(attributes)),
         None if endpoint is None else Endpoint(ip_address(endpoint["addr"]), endpoint["port"]),

@@ -99,6 +99,13 @@ class PublicKey(_Key):
                 "this public key is a point of low order, which protects nothing; make a new one with `wg genkey`"
             )
 
+    @classmethod
+    def observed(cls, raw: bytes) -> Self:
+        """The key of a peer that a device shows, of whatever order: to be removed, it must have a name."""
+        key = cls.__new__(cls)
+        _Key.__init__(key, raw)
+        return key
+
     def __eq__(self, other: object) -> bool:
         return self._raw == other._raw if isinstance(other, PublicKey) else NotImplemented
 

@@ -146,7 +146,7 @@ def _parse_peer(block: str, handshake_is_age: bool, now: float) -> ObservedPeer:
         elif moment:
             handshake = moment
     return ObservedPeer(
-        PublicKey.from_hex(key),
+        PublicKey.observed(bytes.fromhex(key)),
         None if preshared == _NO_PRESHARED_KEY else PresharedKey.from_hex(preshared),
         frozenset(allowed),
         None if endpoint is None else Endpoint.parse(endpoint),

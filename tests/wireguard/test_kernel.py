@@ -179,9 +179,8 @@ def test_no_socket_stays_open_after_an_error(kernel: FakeKernel, device: KernelD
     [
         [("WGDEVICE_A_PUBLIC_KEY", b64encode(bytes(32)).decode())],
         [("WGDEVICE_A_PEERS", [{"attrs": []}])],
-        [("WGDEVICE_A_PEERS", [{"attrs": [("WGPEER_A_PUBLIC_KEY", b64encode(bytes(32)).decode())]}])],
     ],
-    ids=["a key of low order", "a peer without a key", "a peer of low order"],
+    ids=["a key of low order", "a peer without a key"],
 )
 def test_a_message_that_makes_no_sense_is_an_error(attributes: list[tuple[str, Any]]) -> None:
     with pytest.raises(DeviceError, match="cannot be read"):

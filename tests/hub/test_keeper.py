@@ -153,30 +153,30 @@ def test_a_fresh_device_gets_the_known_endpoints_and_first_words_go_there(
     again.fill()
     assert device.peers[key(1)].endpoint == SEEN
     assert device.peers[key(2)].endpoint is None
-    assert not again.speak(1.0)
+    assert not again.speak(0.0)
     # Into the tunnel, to the peer's own address: the daemon shakes hands to deliver it.
     assert sent == [(b"\0", ("10.221.0.2", 9))]
-    assert not again.speak(1.0)
+    assert not again.speak(10.0)
     assert len(sent) == 1
 
 
 def test_first_words_keep_to_the_daemons_pace(
     hub: Hub, registry: Registry, settings: Settings, device: MemoryDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = [node(number) for number in range(100, 130)]
+    many = [node(number) for number in range(100, 250)]
     hub.genconf_all(many, {name: key(number) for number, name in enumerate(many, start=100)})
-    registry.save_endpoints({key(number): SEEN for number in range(100, 130)})
+    registry.save_endpoints({key(number): SEEN for number in range(100, 250)})
     sent: list[tuple[bytes, tuple[str, int]]] = []
     monkeypatch.setattr("vpn.lib.hub.keeper.socket.socket", lambda *_: Sender(sent))
     kept = made(registry, settings, device)
     kept.fill()
-    # 80 % of boringtun's 100 handshakes a second.
-    assert kept.speak(0.1)
-    assert len(sent) == 8
-    assert kept.speak(0.2)
-    assert len(sent) == 24
-    assert not kept.speak(1.0)
-    assert len({place for _, place in sent}) == 30
+    # boringtun counts 100 handshakes in a window of up to 2 s; 10 are left to the clients.
+    assert kept.speak(0.0)
+    assert len(sent) == 90
+    assert kept.speak(1.9)
+    assert len(sent) == 90
+    assert not kept.speak(2.2)
+    assert len({place for _, place in sent}) == 150
 
 
 def test_a_hanging_device_is_reported_to_the_daemon(keeper: Keeper, device: MemoryDevice) -> None:

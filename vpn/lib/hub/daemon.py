@@ -36,7 +36,7 @@ LINK_INTERVAL = 1.0
 """Seconds between two looks at the interface itself."""
 
 SPEAKING = 0.1
-"""Seconds between two handfuls of first words."""
+"""Seconds between two looks at whether more first words are due."""
 
 BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each new try to bring wg0 up; the last stays."""
@@ -129,7 +129,7 @@ class HubDaemon:
                     self._try_again(keeper)
                 continue
             if self._speak_at is not None and now >= self._speak_at:
-                self._speak_at = now + SPEAKING if keeper.speak(SPEAKING) else None
+                self._speak_at = now + SPEAKING if keeper.speak(now) else None
             try:
                 self._look(keeper, now)
             except (Busy, StateError) as error:

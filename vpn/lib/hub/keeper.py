@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections import deque
 from typing import TYPE_CHECKING
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 DISCARD = 9
 """The UDP port that first words go to (RFC 863): nothing answers there, and nothing has to."""
 
-FIRST_WORDS_A_SECOND = 1000
-HANDSHAKE_MARGIN = 0.8
-"""The part of a daemon's handshakes a second that first words may take: clients handshake too."""
+FIRST_WORDS = (100, 0.1)
+"""How many at once, and how many seconds between two times, where the daemon has no limit of its own."""
+
+HANDSHAKE_MARGIN = 0.9
+"""The part of a daemon's limit of handshakes that first words may take: clients handshake too."""
 
 
 class Keeper:
@@ -41,6 +44,7 @@ class Keeper:
         self._log = log
         self._endpoints: dict[PublicKey, Endpoint] = dict(registry.endpoints())
         self._unspoken: deque[IPv4Address] = deque()
+        self._spoke_at = -math.inf
         self._version = -1
         self._wanted = WantedDevice(registry.private_key(), settings.port, {})
 
@@ -103,18 +107,24 @@ class Keeper:
         self._remember(observed)
         return observed
 
-    def speak(self, seconds: float) -> bool:
-        """Send the first words that are due in this time, no faster than the daemon takes handshakes.
+    def speak(self, now: float) -> bool:
+        """Send the first words that are due at this moment, no more than the daemon takes handshakes.
 
-        True while there are more.
+        ``now`` is in seconds of the monotonic clock. True while there are more.
         """
         if not self._unspoken:
             return False
-        limit = self._tunnel.daemon.handshakes_a_second if self._tunnel.daemon else None
-        rate = FIRST_WORDS_A_SECOND if limit is None else limit * HANDSHAKE_MARGIN
+        count, seconds = FIRST_WORDS
+        if self._tunnel.daemon is not None and self._tunnel.daemon.handshake_limit is not None:
+            limit, window = self._tunnel.daemon.handshake_limit
+            # The window's beginning is not known; twice is never within one.
+            count, seconds = int(limit * HANDSHAKE_MARGIN), window + 0.1
+        if now < self._spoke_at + seconds:
+            return True
+        self._spoke_at = now
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            for _ in range(max(1, int(rate * seconds))):
+            for _ in range(count):
                 if not self._unspoken:
                     break
                 try:

@@ -32,8 +32,9 @@ class Daemon(NamedTuple):
     """A userspace implementation.
 
     ``programs`` are its possible names, the newest first; ``arguments`` stand before the interface;
-    ``environment`` is all that it gets besides PATH. ``handshakes_a_second`` is how many handshakes a
-    device takes before it turns the rest away for seconds; None means that nothing was noticed.
+    ``environment`` is all that it gets besides PATH. ``handshake_limit`` is how many
+    handshakes a device takes in how many seconds before it turns the rest away for seconds; None means that
+    nothing was noticed.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Daemon(NamedTuple):
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     dialect: Dialect
-    handshakes_a_second: int | None = None
+    handshake_limit: tuple[int, float] | None = None
 
 
 BORINGTUN = Daemon(
@@ -51,7 +52,8 @@ BORINGTUN = Daemon(
     ("-f", "--disable-drop-privileges", "--disable-connected-udp", "--verbosity", "error"),
     (),
     Dialect(handshake_is_age=True, updates_in_place=False),
-    handshakes_a_second=100,
+    # Meant for each second, but what resets the count is always a little early and then waits for another one.
+    handshake_limit=(100, 2.0),
 )
 GOTATUN = Daemon(
     "gotatun",

@@ -145,7 +145,7 @@ def test_an_owner_that_is_no_number_is_refused(component: Scripts) -> None:
         assert component.refusal_of("vpn_client", "public-key", environ=environ, saying=saying) == []
 
 
-def test_a_hubs_own_key_is_never_a_components(component: Scripts) -> None:
+def test_what_public_key_prints_is_what_add_takes(component: Scripts) -> None:
     # What `public-key` prints is what `add` takes: one line, nothing else.
     out = component.run("vpn_client", "public-key").out
     assert out.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import stat
@@ -25,7 +26,7 @@ def snapshot(root: Path) -> dict[str, tuple[str, ...]]:
         if stat.S_ISLNK(status.st_mode):
             content = f"-> {path.readlink()}"
         elif stat.S_ISREG(status.st_mode):
-            content = path.read_bytes().hex()
+            content = path.read_bytes().hex() if os.access(path, os.R_OK) else "may not be read"
         else:
             content = ""
         found[str(path.relative_to(root))] = (stat.filemode(status.st_mode), f"{status.st_uid}", content)
@@ -49,7 +50,7 @@ def secrets(root: Path) -> set[str]:
             continue
     texts = set()
     for path in root.rglob("*"):
-        if path.is_file() and path.suffix in (".env", ".conf", ".key"):
+        if path.is_file() and os.access(path, os.R_OK) and path.suffix in (".env", ".conf", ".key"):
             text = path.read_bytes().decode("latin-1")
             texts.update(re.findall(r"(?:PSK|PrivateKey|PresharedKey)\s*=\s*['\"]?([A-Za-z0-9+/]{20,43})", text))
             if path.suffix == ".key":

@@ -90,6 +90,7 @@ def open_folder(
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, FOLDER_MODE, dir_fd=parent)
             made = True
+            _allow_owner(parent, name)
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError as error:
@@ -101,7 +102,6 @@ def open_folder(
         raise
     if made:
         try:
-            os.fchmod(descriptor, FOLDER_MODE)
             _give(descriptor, owner)
             if durable:
                 os.fsync(parent)
@@ -305,6 +305,16 @@ def _create(directory: int, name: str, mode: int) -> int:
     except FileExistsError:
         os.unlink(name, dir_fd=directory)
         return os.open(name, flags, mode, dir_fd=directory)
+
+
+def _allow_owner(parent: int, name: str) -> None:
+    """Give a folder that was just made its mode back, where a umask took the owner's right to open it."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", FOLDER_MODE)
+    finally:
+        os.close(descriptor)
 
 
 def _give(descriptor: int, owner: Owner | None) -> None:

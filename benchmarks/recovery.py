@@ -58,6 +58,15 @@ def device(host: Host, daemon: str) -> UserspaceDevice:
     return UserspaceDevice("wg0", DAEMONS[daemon].dialect, path=path)
 
 
+def answers(host: Host, daemon: str) -> bool:
+    """Whether a host's wg0 answers."""
+    try:
+        device(host, daemon).read()
+    except DeviceError:
+        return False
+    return True
+
+
 class Fleet:
     """Enrolled and joined components of one hub, all over one WireGuard daemon."""
 
@@ -93,8 +102,7 @@ class Fleet:
     def _start_bare(self, component: Component) -> None:
         made = DAEMONS[self.daemon]
         component.host.start([made.programs[0], *made.arguments, "wg0"], environ=dict(made.environment))
-        path = Path(f"/proc/{component.host.pid}/root/run/wireguard/wg0.sock")
-        wait_until(path.exists, 10, "the daemon listens", pause=0.002)
+        wait_until(lambda: answers(component.host, self.daemon), 10, "the daemon answers", pause=0.002)
         settings = component_settings.load(component.folder, {})
         endpoint = Endpoint(ip_address(settings.hub_host), settings.hub_port)
         peer = WantedPeer(settings.hub_key, settings.preshared_key, settings.allowed_ips, endpoint, 25)

@@ -64,13 +64,16 @@ class KernelDevice:
                 netlink.set(self._interface, private_key=plan.private_key.reveal())
             if plan.listen_port is not None:
                 netlink.set(self._interface, listen_port=plan.listen_port)
-        self.add((*plan.update, *plan.add))
+            self._add(netlink, (*plan.update, *plan.add))
 
     def add(self, peers: Iterable[WantedPeer]) -> None:
         """Add peers, or bring them to the wanted state: the kernel makes no difference."""
         with self._open() as netlink:
-            for peer in peers:
-                netlink.set(self._interface, peer=_peer_request(peer))
+            self._add(netlink, peers)
+
+    def _add(self, netlink: Any, peers: Iterable[WantedPeer]) -> None:
+        for peer in peers:
+            netlink.set(self._interface, peer=_peer_request(peer))
 
     @contextmanager
     def _open(self) -> Iterator[Any]:

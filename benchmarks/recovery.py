@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.recovery``: tables, about three minutes. ``--long`` adds a hub that is away for five
 minutes. ``--clients N`` is the size of the large fleet; ``--bare`` makes that of WireGuard daemons alone,
-without the component's own, where the machine cannot run so many.
+without the component's own, where the machine cannot run so many. Of wireguard-go no more than about 100 run
+with the usual ``fs.inotify.max_user_instances``.
 """
 
 from __future__ import annotations

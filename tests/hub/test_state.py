@@ -72,7 +72,7 @@ def test_a_refused_takeover_changes_nothing(older: Settings, content: str | None
 def test_what_could_not_be_taken_over_is_warned_about(older: Settings) -> None:
     (older.folder / "config_peers/node/node1/config.env").write_text("")
     warnings = [notice.text for notice in opened(older) if notice.warning]
-    assert any(text.startswith("not taken over: node node1: ") and "repair it from" in text for text in warnings)
+    assert any(text.startswith("not taken over: node node1: ") and "or repair its files" in text for text in warnings)
 
 
 def test_loosened_modes_are_warned_about_and_repaired(settings: Settings) -> None:

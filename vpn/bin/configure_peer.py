@@ -16,7 +16,8 @@ if __name__ == "__main__":
     gc.disable()
 
 from vpn.bin import Parser, leave, run_guarded
-from vpn.lib.hub import settings as hub_settings
+from vpn.lib.errors import Refused
+from vpn.lib.hub import settings as hub_settings, state
 from vpn.lib.hub.service import Added, Configured, Hub, Removed
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
@@ -33,7 +34,20 @@ LATER = "It is saved; the hub applies it when it starts."
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done, 1 refused or failed, 2 usage)."""
-    return run_guarded("configure_peer", lambda: _run(_parser().parse_args(argv)))
+    given = sys.argv[1:] if argv is None else argv
+    return run_guarded("configure_peer", lambda: _run(_parser().parse_args(_as_positions(given))))
+
+
+def _as_positions(arguments: list[str]) -> list[str]:
+    """After TYPE, an id or key that looks like an option is an id or key: it is refused as what it is."""
+    if (
+        len(arguments) > 2
+        and "--" not in arguments
+        and arguments[0] in ("genconf", "add", "remove", "removeconf")
+        and arguments[1][:1] != "-"
+    ):
+        return [*arguments[:2], "--", *arguments[2:]]
+    return arguments
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -44,6 +58,10 @@ def _run(arguments: argparse.Namespace) -> int:
     key = None
     if "key" in arguments:
         key = PublicKey.parse(_standard_input() if arguments.key == "-" else arguments.key)
+    if arguments.command == "genconf":
+        _ = settings.endpoint  # refused before there is a registry
+    elif arguments.command != "public-key" and not state.exists(settings):
+        return _nothing_registered(arguments, name)
     with Hub(settings, open_device(settings), command=arguments.command, notify=_notify) as hub:
         if name is None:
             _print_all(hub, arguments)
@@ -57,6 +75,17 @@ def _run(arguments: argparse.Namespace) -> int:
             _print_removed(name, hub.remove(name))
         else:
             _print_forgotten(name, hub.removeconf(name))
+    return 0
+
+
+def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) -> int:
+    """Answer for a hub that has no registry, without making one."""
+    if name is None:
+        print("[]" if arguments.json else "no components yet; register one with `configure_peer.py genconf TYPE ID`")
+    elif arguments.command == "removeconf":
+        _print_forgotten(name, Removed(None, None, None))
+    else:
+        raise Refused(f"{name} is not registered, and nothing else is; run `genconf {name}` first")
     return 0
 
 

@@ -158,6 +158,8 @@ class HubDaemon:
             if keeper.changed_elsewhere() and self._project_at is None:
                 self._project_at = now + PROJECT_AFTER
             keeper.reconcile()
+            if keeper.has_words and self._speak_at is None:
+                self._speak_at = now
             self._failures = 0
             self._publish(self._forwarding_problem)
             duration = time.monotonic() - now

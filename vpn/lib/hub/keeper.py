@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections import deque
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import StateError
@@ -66,7 +67,7 @@ class Keeper:
         if self._tunnel.daemon is None:
             # The kernel's interface may have been there before, with its peers and their sessions.
             self._refresh()
-            device.apply(plan(self._wanted, device.read()))
+            device.apply(self._with_endpoints(plan(self._wanted, device.read())))
             return
         self._check_registry()
         self._version = self._registry.version()
@@ -89,14 +90,7 @@ class Keeper:
                 observed = self._tunnel.device.read()
                 drift = plan(self._wanted, observed)
                 if not drift.empty:
-                    restored = Plan(
-                        drift.private_key,
-                        drift.listen_port,
-                        drift.remove,
-                        tuple(map(self._with_endpoint, drift.update)),
-                        tuple(map(self._with_endpoint, drift.add)),
-                    )
-                    self._tunnel.device.apply(restored)
+                    self._tunnel.device.apply(self._with_endpoints(drift))
                     self._log.warning(
                         "%s differed from the registry: removed %d peers, set %d, added %d",
                         self._tunnel.interface,
@@ -138,6 +132,11 @@ class Keeper:
                 self._unspoken.popleft()
         return bool(self._unspoken)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether first words wait to be spoken."""
+        return bool(self._unspoken)
+
     def changed_elsewhere(self) -> bool:
         """Whether another process has changed the registry since the last look."""
         return self._registry.version() != self._version
@@ -163,6 +162,16 @@ class Keeper:
                 if peer.public_key in self._endpoints:
                     self._unspoken.append(registered.address)
                 yield self._with_endpoint(peer)
+
+    def _with_endpoints(self, drift: Plan) -> Plan:
+        """The plan with the known endpoints of the peers that it sets, to whom a first word is due as well."""
+        update, add = tuple(map(self._with_endpoint, drift.update)), tuple(map(self._with_endpoint, drift.add))
+        for peer in (*update, *add):
+            if peer.endpoint is not None:
+                self._unspoken += (
+                    network.network_address for network in peer.allowed_ips if isinstance(network, IPv4Network)
+                )
+        return drift._replace(update=update, add=add)
 
     def _with_endpoint(self, peer: WantedPeer) -> WantedPeer:
         endpoint = peer.endpoint or self._endpoints.get(peer.public_key)

@@ -160,7 +160,10 @@ class Hub:
         if changed:
             former = tuple(before.public_key for _, before in changed if before is not None and before.public_key)
             fresh = tuple(wanted for peer, _ in changed if (wanted := wanted_peer(peer)) is not None)
-            self._apply(Plan(remove=former, update=fresh))
+            try:
+                self._apply(Plan(remove=former, update=fresh))
+            except DeviceError as error:
+                raise Unproven(f"all is saved, but wg0 did not take it, which the hub mends: {error}") from error
 
     def add(self, name: PeerName, key: PublicKey) -> Added:
         """Give the registered peer this public key, and let it in. Its former key is out at once.
@@ -211,9 +214,11 @@ class Hub:
     def removeconf(self, name: PeerName) -> Removed:
         """Forget the peer: key, address and config.env. Its address is handed out again last.
 
-        A peer that is not registered is no error. Raises Unproven as ``remove`` does.
+        A peer that is not registered is no error. Raises Unproven as ``remove`` does, and StateError, with
+        nothing changed, where something else stands in the place of its files; ``remove`` works all the same.
         """
         with self._lock:
+            self._tree.check(name)
             with self._registry.transaction() as transaction:
                 peer = transaction.peer(name)
                 if peer is not None:

@@ -47,6 +47,16 @@ def daemon_lock(settings: Settings) -> Lock:
     return Lock(settings.folder / WIREGUARD_FOLDER / "daemon.lock", owner=settings.owner)
 
 
+def exists(settings: Settings) -> bool:
+    """Whether there is a registry, or an older installation to make one of."""
+    path = registry_path(settings)
+    if path.exists() or path.is_symlink():
+        return True
+    from vpn.lib.registry import takeover
+
+    return takeover.is_older_installation(settings.folder)
+
+
 def make_folders(settings: Settings) -> None:
     """Make the folders of the state directory. Raises StateError."""
     try:
@@ -102,7 +112,13 @@ def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None],
         )
     )
     for line in found.damaged:
-        notify(Notice(True, f"not taken over: {line}; repair it from {backup}, or `genconf` and `add` it again"))
+        notify(
+            Notice(
+                True,
+                f"not taken over: {line}; `genconf` and `add` it again, or repair its files, move"
+                f" {path.name} away and run this again",
+            )
+        )
 
 
 def tighten_modes(settings: Settings) -> Iterator[Notice]:

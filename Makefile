@@ -40,10 +40,11 @@ unit: setup
 	$(BIN)/python -m pytest -n 2 -m "not system" $(IN_PYTEST)
 
 system: setup
-	$(BIN)/python -m pytest -m system $(IN_PYTEST)
+	$(BIN)/python -m pytest -n 2 -m system $(IN_PYTEST)
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.recovery
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -160,6 +160,20 @@ def test_a_fresh_device_gets_the_known_endpoints_and_first_words_go_there(
     assert len(sent) == 1
 
 
+def test_a_peer_that_is_let_in_again_is_looked_for_where_it_was(keeper: Keeper, hub: Hub, device: MemoryDevice) -> None:
+    seen(device, 1, SEEN)
+    keeper.reconcile()
+    hub.remove(node(1))
+    hub.add(node(1), key(1))
+    assert device.peers[key(1)].endpoint is None
+    keeper.reconcile()
+    assert device.peers[key(1)].endpoint == SEEN
+    assert keeper.has_words
+    device.plans.clear()
+    keeper.reconcile()
+    assert device.plans == []
+
+
 def test_first_words_keep_to_the_daemons_pace(
     hub: Hub, registry: Registry, settings: Settings, device: MemoryDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,8 +98,29 @@ class Keeper:
                         len(drift.update),
                         len(drift.add),
                     )
+        self._look_for(observed)
         self._remember(observed)
         return observed
+
+    def _look_for(self, observed: ObservedDevice) -> None:
+        """Tell the device where a peer was that it knows no endpoint of: one that was let in again.
+
+        Else the peer would have to notice by itself that its session is gone.
+        """
+        if not self._lost(observed):
+            return
+        with state.command_lock(self.settings):
+            self._refresh()
+            # Once more: it may have shown itself just now, and has a session that must live.
+            lost = self._lost(self._tunnel.device.read())
+            self._tunnel.device.apply(self._with_endpoints(Plan(update=lost)))
+
+    def _lost(self, observed: ObservedDevice) -> tuple[WantedPeer, ...]:
+        return tuple(
+            self._wanted.peers[key]
+            for key, peer in observed.peers.items()
+            if peer.endpoint is None and key in self._endpoints and key in self._wanted.peers
+        )
 
     def speak(self, now: float) -> bool:
         """Send the first words that are due at this moment, no more than the daemon takes handshakes.

@@ -133,7 +133,7 @@ class ComponentDaemon:
             advice = self._state.look(peer, now, age)
             if advice.ask:
                 self._joining.ask()
-            if advice.resolve:
+            if advice.resolve or (advice.ask and not self._joining.resolved):
                 fresh = self._joining.resolve_again()
                 if fresh is not None:
                     self._log.info("the hub %s is at %s now", self._joining.settings.hub_host, fresh)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -70,6 +71,11 @@ class Joining:
         self.tunnel.device.apply(Plan(update=tuple(self._wanted().peers.values())))
         return fresh
 
+    @property
+    def resolved(self) -> bool:
+        """Whether it is known where the hub is."""
+        return self._endpoint is not None
+
     def ask(self) -> None:
         """Send one small packet to the hub, inside the tunnel."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -91,16 +97,27 @@ class Joining:
         return WantedDevice(self._private_key, 0, {settings.hub_key: hub})
 
 
-def resolve(host: str, port: int) -> Endpoint | None:
-    """Where the hub is now, None while its name does not resolve. A numeric address is itself."""
+def resolve(host: str, port: int, patience: float = 2.0) -> Endpoint | None:
+    """Where the hub is now, None while its name does not resolve. A numeric address is itself.
+
+    A name server that does not answer holds a look-up for much longer than a component may take to stop:
+    after ``patience`` seconds the answer is None, and the look-up ends by itself.
+    """
     try:
         return Endpoint(ip_address(host), port)
     except ValueError:
         pass
+    found: list[Endpoint] = []
+    lookup = threading.Thread(target=lambda: found.extend(_look_up(host, port)), daemon=True)
+    lookup.start()
+    lookup.join(patience)
+    return found[0] if found else None
+
+
+def _look_up(host: str, port: int) -> list[Endpoint]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
-        return None
+        return []
     # A link-local result has a scope that no WireGuard daemon takes.
-    numeric = [str(address[0]) for *_, address in found if "%" not in str(address[0])]
-    return Endpoint(ip_address(numeric[0]), port) if numeric else None
+    return [Endpoint(ip_address(address[0]), port) for *_, address in answers if "%" not in str(address[0])]

@@ -26,7 +26,9 @@ help:
 setup: $(VENV)/ready $(DAEMONS)
 	@$(BIN)/python -m compileall -q vpn lab benchmarks
 
-demo: setup
+demo:
+	@[ "$$(id -u)" = 0 ] || { echo "make demo makes network namespaces: run it as root (sudo make demo)" >&2; exit 1; }
+	@$(MAKE) --no-print-directory setup
 	@$(BIN)/python -m lab.demo
 
 test: setup check unit system

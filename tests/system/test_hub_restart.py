@@ -195,3 +195,21 @@ def test_a_hub_starts_where_python_loads_its_modules_slowly(idle: Consortium, tm
     log = idle.hub.log.read_text()
     assert "loaded slowly" in log
     assert "two threads import" not in log
+
+
+def test_a_copy_of_the_registry_that_is_put_back_while_the_hub_runs_counts_from_then_on(consortium: Consortium) -> None:
+    """The hub must not go on by a file that nobody else sees: it would let removed peers in again."""
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    consortium.joined("node", "node2")
+    folder = hub.folder / "ip_assign"
+    hub.stop()
+    hub.start()
+    hub.host.run(["cp", str(folder / "registry.db"), str(folder / "copy.db")])
+    hub.host.run(["mv", str(folder / "copy.db"), str(folder / "registry.db")])
+    wait_until(lambda: "another registry was put" in hub.log.read_text(), 20, "the hub notices")
+    node.wait_joined(40)
+    hub.configure("remove", "node", "node1")
+    # Longer than several looks of the hub: none of them may bring it back.
+    assert not node.ping(deadline=3)
+    assert not hub.peers()["node1"]["public_key"]
+    assert len(hub.host.run(["wg", "show", "wg0", "peers"]).stdout.split()) == 1

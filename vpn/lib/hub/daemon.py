@@ -59,6 +59,7 @@ class HubDaemon:
         self._importing = threading.Thread(target=_import_netlink, daemon=True)
         self._background: deque[Iterator[None]] = deque()
         self._published: status.Status | None = None
+        self._abandoned: list[Registry] = []
         self._forwarding_problem = ""
         # All in seconds of the monotonic clock; None for never.
         self._look_at = self._link_at = self._check_at = 0.0
@@ -133,8 +134,9 @@ class HubDaemon:
             try:
                 self._look(keeper, now)
             except (Busy, StateError) as error:
-                if not state.registry_path(self._settings).exists():
-                    raise
+                if registry.replaced():
+                    registry, keeper = self._reopen(registry, keeper)
+                    continue
                 # Peers that are in stay in; what cannot be read or written now is tried again.
                 self._log.error("%s", error)
                 self._publish(str(error))
@@ -144,6 +146,30 @@ class HubDaemon:
                 self._publish(str(error))
                 self._tunnel.stop(patience=0)
                 self._retry_at = now
+
+    def _reopen(self, registry: Registry, keeper: Keeper) -> tuple[Registry, Keeper]:
+        """Go over to the registry that was put in the place of this one, as from a copy.
+
+        Raises StateError where there is none: whoever deleted it wants the hub to begin anew. A damaged one is
+        named, and wg0 stays as it is until there is a good one.
+        """
+        if not state.registry_path(self._settings).exists():
+            raise StateError("the registry was deleted while the hub was running; start the hub again to begin anew")
+        self._look_at = time.monotonic() + QUICKEST
+        try:
+            with state.command_lock(self._settings):
+                fresh = state.open_registry(self._settings, self._notice)
+            fresh.check()
+        except VpnError as error:
+            self._log.error("%s", error)
+            self._publish(str(error))
+            self._look_at = time.monotonic() + SLOWEST
+            return registry, keeper
+        self._log.warning("another registry was put in the place of the hub's; going by it from now on")
+        # Never closed: SQLite would delete the write-ahead log beside it, which is the other registry's now.
+        self._abandoned.append(registry)
+        self._check_at = time.monotonic()
+        return fresh, Keeper(self._settings, fresh, self._tunnel, self._log)
 
     def _next_event(self) -> float:
         if self._retry_at is not None:

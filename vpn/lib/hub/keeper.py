@@ -171,8 +171,8 @@ class Keeper:
             self._wanted = WantedDevice(self._registry.private_key(), self.settings.port, peers)
 
     def _check_registry(self) -> None:
-        if not state.registry_path(self.settings).exists():
-            raise StateError("the registry was deleted while the hub was running; start the hub again to begin anew")
+        if self._registry.replaced():
+            raise StateError("the registry was replaced or deleted while the hub was running; start the hub again")
 
     def _read_into(self, peers: dict[PublicKey, WantedPeer]) -> Iterator[WantedPeer]:
         """Read the wanted peers, noting each, and give them out with their known endpoints as they are read."""

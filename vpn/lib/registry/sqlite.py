@@ -77,8 +77,10 @@ class SqliteRegistry:
             raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
         with translated(path):
             # SQLite takes an empty file for an empty database; a registry is never empty.
-            if path.stat().st_size == 0:
+            status = path.stat()
+            if status.st_size == 0:
                 raise damaged(path, "it is empty")
+            self._identity = (status.st_dev, status.st_ino)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT)
             try:
                 self._open()
@@ -154,6 +156,14 @@ class SqliteRegistry:
         with translated(self._path):
             (number,) = self._database.execute("PRAGMA data_version").fetchone()
         return int(number)
+
+    def replaced(self) -> bool:
+        """Whether another file stands in the place of the one that is open, or none."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (status.st_dev, status.st_ino) != self._identity
 
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""

@@ -102,6 +102,10 @@ class Registry(Protocol):
         """A number that changes whenever another process commits a change."""
         ...
 
+    def replaced(self) -> bool:
+        """Whether another registry stands in the place of this one, or none: what is read here is the past."""
+        ...
+
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""
         ...

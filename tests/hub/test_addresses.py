@@ -109,3 +109,30 @@ def test_the_places_of_mqtt_and_restful_are_refused_where_an_older_hub_gave_them
             hub.genconf(MQTT)
         # And nobody else of another type gets what a peer has already.
         assert str(hub.genconf(node(2)).peer.address) == "10.220.0.3"
+
+
+def test_a_peer_that_a_change_of_settings_has_cut_off_is_named(tmp_path: Path) -> None:
+    with open_hub(tmp_path) as hub:
+        for name in (MQTT, node(1)):
+            hub.genconf(name)
+    with open_hub(
+        tmp_path,
+        VPN_SUBNET_PREFIX="15",
+        VPN_RESEARCHER_IP_ASSIGN="10.220.128.0/17",
+        VPN_MANAGEMENT_IP_ASSIGN="10.220.0.0/17",
+        VPN_NODE_IP_ASSIGN="10.221.0.0/16",
+    ) as hub:
+        assert not hub.genconf(node(1)).new
+    narrow = {
+        "VPN_SUBNET_PREFIX": "16",
+        "VPN_MANAGEMENT_IP_ASSIGN": "10.220.64.0/18",
+        "VPN_NODE_IP_ASSIGN": "10.220.128.0/18",
+        "VPN_RESEARCHER_IP_ASSIGN": "10.220.192.0/18",
+    }
+    with open_hub(tmp_path, **narrow) as hub:
+        with pytest.raises(Refused, match=r"10.221.0.2 is not one for a peer of the VPN.*put the settings back"):
+            hub.genconf(node(1))
+        with pytest.raises(Refused, match=r"10.220.0.2 is not 10.220.64.2, where the others look for it"):
+            hub.genconf(MQTT)
+        hub.removeconf(node(1))
+        assert str(hub.genconf(node(1)).peer.address) == "10.220.128.2"

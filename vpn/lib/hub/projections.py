@@ -47,6 +47,10 @@ def repair_tree(settings: Settings, registry: Registry, log: logging.Logger) -> 
     hub = registry.public_key()
     peers = list(registry.peers())
     repaired = 0
+    for listed in peers:
+        misplaced = settings.plan.misplaced(listed.name, listed.address)
+        if misplaced is not None:
+            log.warning("%s: %s; put the settings back, or `removeconf` and `genconf` it", listed.name, misplaced)
     for start in range(0, len(peers), STEP):
         with state.command_lock(settings):
             for listed in peers[start : start + STEP]:

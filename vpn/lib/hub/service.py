@@ -243,6 +243,9 @@ class Hub:
             self._log(transaction, name, f"genconf {peer.address}")
         else:
             peer = before
+            misplaced = self.settings.plan.misplaced(name, peer.address)
+            if misplaced is not None:
+                raise Refused(f"{name} is registered, but {misplaced}; put the settings back, or `removeconf` it first")
         if key is not None and key != peer.public_key:
             self._check_key(transaction, name, key)
             peer = peer._replace(public_key=key, changed=now)

@@ -34,6 +34,18 @@ class AddressPlan(NamedTuple):
         offset = _RESERVED.get(name)
         return None if offset is None else self.ranges[name.type].network_address + offset
 
+    def misplaced(self, name: PeerName, address: IPv4Address) -> str | None:
+        """Why this peer cannot be reached at its address under this plan, None when it can.
+
+        It happens when the hub's settings change after the peer was registered.
+        """
+        reserved = self.reserved(name)
+        if reserved is not None and address != reserved:
+            return f"its address {address} is not {reserved}, where the others look for it"
+        if address not in self.hub.network or address == self.hub.ip:
+            return f"its address {address} is not one for a peer of the VPN {self.hub}"
+        return None
+
     def usable(self, peer_type: PeerType, address: IPv4Address) -> bool:
         """Whether the address may be handed out to any peer of the type that owns no place."""
         network = self.ranges[peer_type]

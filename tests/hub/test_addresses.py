@@ -103,7 +103,6 @@ def test_the_places_of_mqtt_and_restful_are_refused_where_an_older_hub_gave_them
         hub.genconf(node(1))
     moved = {"VPN_MANAGEMENT_IP_ASSIGN": "10.221.0.0/24", "VPN_NODE_IP_ASSIGN": "10.220.0.0/24"}
     with open_hub(tmp_path, **moved) as hub:
-        assert str(hub.genconf(MQTT).peer.address) == "10.220.0.2"
         hub.removeconf(MQTT)
         with pytest.raises(Refused, match=r"10.221.0.2, the address of management mqtt, belongs to node node1"):
             hub.genconf(MQTT)

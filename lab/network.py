@@ -109,7 +109,12 @@ class Host:
         return process
 
     def close(self) -> None:
-        """End what runs here, what that left behind, and the host: nothing of it has to end well."""
+        """End what runs here, what that left behind, and the host: nothing of it has to end well.
+
+        Done a second time, it does nothing.
+        """
+        if self._holder.returncode is not None:
+            return
         while others := [pid for pid in self.pids() if pid != self.pid]:
             for pid in others:
                 with suppress(ProcessLookupError):

@@ -259,12 +259,10 @@ def test_a_lock_is_held_once_and_again_after_its_release(tmp_path: Path) -> None
 
 
 def test_waiting_for_a_lock_ends_with_it_or_with_busy(tmp_path: Path) -> None:
-    holder, waiter = files.Lock(tmp_path / "lock"), files.Lock(tmp_path / "lock")
+    holder, waiter = files.Lock(tmp_path / "lock"), files.Lock(tmp_path / "lock", timeout=30.0)
     assert holder.acquire()
-    waiter.timeout = 0.05
-    with pytest.raises(Busy, match="fuser"), waiter:
+    with pytest.raises(Busy, match="fuser"), files.Lock(tmp_path / "lock", timeout=0.05):
         pass
-    waiter.timeout = 30.0
     threading.Timer(0.05, holder.release).start()
     with waiter:
         assert not files.Lock(tmp_path / "lock").acquire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ LATER = "It is saved; the hub applies it when it starts."
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done, 1 refused or failed, 2 usage)."""
     given = sys.argv[1:] if argv is None else argv
+    # A command that is put aside with Ctrl-Z would keep its lock, and every other command waiting.
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     return run_guarded("configure_peer", lambda: _run(_parser().parse_args(_as_positions(given))))
 
 
@@ -168,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     }
     for command, explanation in peer_commands.items():
         child = commands.add_parser(command, help=explanation, description=explanation)
-        child.add_argument("type", metavar="TYPE", choices=("management", "node", "researcher"))
+        child.add_argument(
+            "type", metavar="TYPE", choices=("management", "node", "researcher"), help="management, node or researcher"
+        )
         child.add_argument("id", metavar="ID", help="the component's name, such as node1")
         if command == "add":
             child.add_argument(

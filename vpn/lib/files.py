@@ -27,6 +27,9 @@ TEXT_LIMIT = 4 << 20
 """Bytes; far above any configuration file of ours, and a bound on what a damaged one can cost."""
 
 
+_NOBODY_S_ID = 2**32 - 1
+"""What chown(2) takes as -1, "leave it"; greater numbers are no ids."""
+
 DEFAULT_STATE_FOLDER = "/config"
 
 
@@ -45,7 +48,7 @@ def owner_from_environment(environ: Mapping[str, str]) -> Owner | None:
     uid, gid = environ.get("CONTAINER_UID", ""), environ.get("CONTAINER_GID", "")
     if not uid:
         return None
-    if not (uid.isdecimal() and (gid.isdecimal() or not gid)):
+    if not all(number.isascii() and number.isdecimal() and int(number) < _NOBODY_S_ID for number in (uid, gid or uid)):
         raise InvalidInput("CONTAINER_UID and CONTAINER_GID must be numbers, as `id -u` and `id -g` print them")
     return Owner(int(uid), int(gid or uid))
 
@@ -246,11 +249,11 @@ class Lock:
     ``timeout`` seconds and raises Busy after that. ``acquire`` tries once.
     """
 
-    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+    def __init__(self, path: Path, *, owner: Owner | None = None, timeout: float = 30.0) -> None:
         self._path = path
         self._owner = owner
         self._descriptor: int | None = None
-        self.timeout = 30.0
+        self._timeout = timeout
 
     def acquire(self) -> bool:
         """Take the lock if it is free; true when it is held now."""
@@ -282,17 +285,21 @@ class Lock:
             self._descriptor = None
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self.timeout
+        self.wait()
+        return self
+
+    def wait(self) -> None:
+        """Take the lock. Raises Busy when it is not free in time."""
+        deadline = time.monotonic() + self._timeout
         pause = 0.001
         while not self.acquire():
             if time.monotonic() > deadline:
                 raise Busy(
-                    f"another command has held {self._path} for {self.timeout:.0f} s; look for it with"
+                    f"another command has held {self._path} for {self._timeout:.0f} s; look for it with"
                     f" `fuser {self._path}`, let it end, then try again"
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.release()

@@ -55,7 +55,7 @@ class ComponentDaemon:
         self._link_at = self._eager_until = 0.0
         self._stamp: tuple[int, ...] | None = None
         self._said = ""
-        self._failures = 0
+        self._failures = self._replaced = 0
         self._up = False
 
     def run(self) -> int:
@@ -68,7 +68,7 @@ class ComponentDaemon:
         lock = files.Lock(self._folder / identity.WIREGUARD_FOLDER / "daemon.lock", owner=owner)
         if not lock.acquire():
             raise Refused(f"another component runs on {self._folder}; stop it before you start this one")
-        with SignalWaiter((*FORWARDED, signal.SIGCHLD)) as signals:
+        with SignalWaiter((*FORWARDED, signal.SIGCHLD), self._hurry) as signals:
             try:
                 return self._loop(key, signals)
             finally:
@@ -77,6 +77,11 @@ class ComponentDaemon:
                 if self._joining is not None:
                     self._joining.tunnel.stop()
                 lock.release()
+
+    def _hurry(self) -> None:
+        # A WireGuard daemon that hangs would hold up the stop until its time limit.
+        if self._joining is not None and self._application is None:
+            self._joining.tunnel.kill()
 
     def _loop(self, key: PrivateKey, signals: SignalWaiter) -> int:
         look_at = 0.0
@@ -138,10 +143,15 @@ class ComponentDaemon:
                 if fresh is not None:
                     self._log.info("the hub %s is at %s now", self._joining.settings.hub_host, fresh)
             self._failures = 0
+            if advice.up:
+                self._replaced = 0
         except DeviceError as error:
             self._log.warning("%s; replacing it", error)
             self._joining.tunnel.stop(patience=0)
-            return self._restart()
+            # One that fails again and again is not replaced ten times a second.
+            pause = BACK_OFF[min(self._replaced, len(BACK_OFF) - 1)]
+            self._replaced += 1
+            return max(self._restart(), pause)
         self._announce(advice.up)
         if advice.up and self._command and self._application is None and self._stopping_since is None:
             self._start_application(self._joining.settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib import config_env
@@ -25,6 +25,9 @@ REQUIRED = (
     "VPN_SERVER_PUBLIC_KEY",
     "VPN_SERVER_PSK",
 )
+WIDEST = {4: 8, 6: 16}
+"""The shortest prefixes that a VPN may have, by IP version: wider ones hold the addresses of others."""
+
 SECRETS = frozenset({"VPN_SERVER_PSK"})
 """Variables that the application does not get."""
 
@@ -66,6 +69,11 @@ def load(folder: Path, environ: Mapping[str, str]) -> Settings:
         allowed_ips = frozenset(ip_network(item.strip()) for item in values["VPN_SERVER_ALLOWED_IPS"].split(","))
     except ValueError as error:
         raise InvalidInput(f"{path}: VPN_SERVER_ALLOWED_IPS is no list of networks; copy the file again") from error
+    wide = next((network for network in allowed_ips if network.prefixlen < WIDEST[network.version]), None)
+    if wide is not None:
+        raise InvalidInput(
+            f"{path}: VPN_SERVER_ALLOWED_IPS={wide} would take this machine's own traffic; copy the file again"
+        )
     try:
         hub_key = PublicKey.parse(values["VPN_SERVER_PUBLIC_KEY"])
         preshared_key = PresharedKey.parse(values["VPN_SERVER_PSK"])
@@ -74,6 +82,12 @@ def load(folder: Path, environ: Mapping[str, str]) -> Settings:
         raise InvalidInput(f"{path}: {error}") from error
     application = tuple((name, value) for name, value in values.items() if name not in SECRETS)
     hub_address = values.get("FEDBIOMED_NET_IP") or str(_first_host(address, allowed_ips))
+    try:
+        IPv4Address(hub_address)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{path}: FEDBIOMED_NET_IP={hub_address[:60]} is no IPv4 address; copy the file again"
+        ) from error
     return Settings(address, host, port, hub_key, hub_address, preshared_key, allowed_ips, implementation, application)
 
 
@@ -94,11 +108,15 @@ def _endpoint(text: str, path: Path) -> tuple[str, int]:
 def _address(values: Mapping[str, str], path: Path) -> IPv4Interface:
     text = f"{values['VPN_IP']}/{values['VPN_SUBNET_PREFIX']}"
     try:
-        return IPv4Interface(text)
+        address = IPv4Interface(text)
+        special = address.ip.is_unspecified or address.ip.is_multicast or address.ip.is_loopback
+        if special or address.network.prefixlen < WIDEST[4]:
+            raise ValueError(text)
     except ValueError as error:
         raise InvalidInput(
             f"{path}: VPN_IP, VPN_SUBNET_PREFIX: {text[:60]} is no address; copy the file again"
         ) from error
+    return address
 
 
 def _first_host(address: IPv4Interface, allowed_ips: frozenset[IPNetwork]) -> object:

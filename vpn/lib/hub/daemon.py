@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,10 @@ BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 CHECK_EVERY = 600.0
 """Seconds between two looks at ``config_peers`` and ``wg0.conf``, which others may damage."""
 
-PROJECT_AFTER = 5.0
+OPEN_LIMIT = 30.0
+"""Seconds that the hub's start waits for a command that is changing the registry."""
+
+PROJECT_AFTER = 1.0
 """Seconds between a change and wg0.conf: a batch of changes is written once."""
 
 
@@ -78,11 +81,15 @@ class HubDaemon:
         lock = state.daemon_lock(self._settings)
         if not lock.acquire():
             raise Refused(f"another hub runs on {self._settings.folder}; stop it before you start this one")
-        with SignalWaiter((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) as signals:
+        # A WireGuard daemon that hangs would hold up the stop until its time limit.
+        hurry = self._kill
+        with SignalWaiter((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), hurry) as signals:
             try:
                 status.clear(self._settings)
-                with state.command_lock(self._settings):
-                    registry = state.open_registry(self._settings, self._notice)
+                opened = self._open(signals)
+                if opened is None:
+                    return 0
+                registry = opened
                 registry.check()
                 keeper = self._begin(registry)
                 return self._serve(registry, keeper, signals)
@@ -90,6 +97,35 @@ class HubDaemon:
                 self._tunnel.stop()
                 status.clear(self._settings)
                 lock.release()
+
+    def _open(self, signals: SignalWaiter) -> Registry | None:
+        """Open the registry; None when the hub is stopped while a command holds the lock. Raises Busy in the end."""
+        deadline = time.monotonic() + OPEN_LIMIT
+        while True:
+            try:
+                with state.command_lock(self._settings, state.DAEMON_PATIENCE):
+                    return state.open_registry(self._settings, self._notice)
+            except Busy:
+                if any(number is not signal.SIGHUP for number in signals.wait(0)):
+                    return None
+                if time.monotonic() > deadline:
+                    raise
+
+    def _kill(self) -> None:
+        self._tunnel.kill()
+
+    @contextmanager
+    def _lock_if_free(self) -> Iterator[None]:
+        """Hold the command lock, unless a command has it for too long: one that is stopped must not keep wg0 down."""
+        lock = state.command_lock(self._settings, state.DAEMON_PATIENCE)
+        try:
+            lock.wait()
+        except Busy as error:
+            self._log.warning("%s; going on without it", error)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _begin(self, registry: Registry) -> Keeper:
         """The first start: what fails here is for a person to put right."""
@@ -122,7 +158,7 @@ class HubDaemon:
                 self._log.info("stopping: %s", number.name)
                 if self._retry_at is None:
                     with suppress(VpnError):
-                        keeper.reconcile()  # remembers the endpoints of the last moment
+                        keeper.remember()  # the endpoints of the last moment
                 return 0
             now = time.monotonic()
             if self._retry_at is not None:
@@ -157,7 +193,7 @@ class HubDaemon:
             raise StateError("the registry was deleted while the hub was running; start the hub again to begin anew")
         self._look_at = time.monotonic() + QUICKEST
         try:
-            with state.command_lock(self._settings):
+            with state.command_lock(self._settings, state.DAEMON_PATIENCE):
                 fresh = state.open_registry(self._settings, self._notice)
             fresh.check()
         except VpnError as error:
@@ -203,7 +239,7 @@ class HubDaemon:
             # with an error in one of them. So before netlink is used, the thread is done.
             if self._tunnel.daemon is None:
                 self._importing.join()
-            with state.command_lock(self._settings):
+            with self._lock_if_free():
                 self._tunnel.start()
                 keeper.fill()
             self._importing.join()

@@ -44,6 +44,8 @@ class Keeper:
         self._tunnel = tunnel
         self._log = log
         self._endpoints: dict[PublicKey, Endpoint] = dict(registry.endpoints())
+        # Kept until they are saved: the disk may be full.
+        self._unsaved: dict[PublicKey, Endpoint] = {}
         self._unspoken: deque[IPv4Address] = deque()
         self._spoke_at = -math.inf
         self._version = -1
@@ -85,7 +87,7 @@ class Keeper:
         observed = self._tunnel.device.read()
         self._refresh()
         if not plan(self._wanted, observed).empty:
-            with state.command_lock(self.settings):
+            with state.command_lock(self.settings, state.DAEMON_PATIENCE):
                 self._refresh()
                 observed = self._tunnel.device.read()
                 drift = plan(self._wanted, observed)
@@ -102,6 +104,10 @@ class Keeper:
         self._remember(observed)
         return observed
 
+    def remember(self) -> None:
+        """Save the endpoints that the device knows now."""
+        self._remember(self._tunnel.device.read())
+
     def _look_for(self, observed: ObservedDevice) -> None:
         """Tell the device where a peer was that it knows no endpoint of: one that was let in again.
 
@@ -109,7 +115,7 @@ class Keeper:
         """
         if not self._lost(observed):
             return
-        with state.command_lock(self.settings):
+        with state.command_lock(self.settings, state.DAEMON_PATIENCE):
             self._refresh()
             # Once more: it may have shown itself just now, and has a session that must live.
             lost = self._lost(self._tunnel.device.read())
@@ -208,6 +214,8 @@ class Keeper:
             and self._endpoints.get(key) != peer.endpoint
             and key in self._wanted.peers
         }
-        if fresh:
-            self._registry.save_endpoints(fresh)
-            self._endpoints.update(fresh)
+        self._endpoints.update(fresh)
+        self._unsaved.update(fresh)
+        if self._unsaved:
+            self._registry.save_endpoints(self._unsaved)
+            self._unsaved.clear()

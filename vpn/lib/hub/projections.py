@@ -52,7 +52,7 @@ def repair_tree(settings: Settings, registry: Registry, log: logging.Logger) -> 
         if misplaced is not None:
             log.warning("%s: %s; put the settings back, or `removeconf` and `genconf` it", listed.name, misplaced)
     for start in range(0, len(peers), STEP):
-        with state.command_lock(settings):
+        with state.command_lock(settings, state.DAEMON_PATIENCE):
             for listed in peers[start : start + STEP]:
                 # As it is now: it may have been changed since the list was read.
                 peer = registry.peer(listed.name)

@@ -37,9 +37,13 @@ def registry_path(settings: Settings) -> Path:
     return settings.folder / REGISTRY_FOLDER / REGISTRY_FILE
 
 
-def command_lock(settings: Settings) -> Lock:
+DAEMON_PATIENCE = 1.0
+"""Seconds that the daemon waits for a command's lock before it looks after other things again."""
+
+
+def command_lock(settings: Settings, timeout: float = 30.0) -> Lock:
     """Held by whoever changes the registry or a projection of it, so that projections follow in order."""
-    return Lock(settings.folder / REGISTRY_FOLDER / "commands.lock", owner=settings.owner)
+    return Lock(settings.folder / REGISTRY_FOLDER / "commands.lock", owner=settings.owner, timeout=timeout)
 
 
 def daemon_lock(settings: Settings) -> Lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +73,8 @@ def unhealthy(settings: Settings) -> str | None:
     if not registry_path(settings).exists() or lock.acquire():
         lock.release()
         return "the hub's daemon is not running; start it with `vpn_server.py`"
+    if not os.statvfs(settings.folder).f_bavail:
+        return f"the disk of {settings.folder} is full; free some space"
     status = load(settings)
     if status is None:
         return "the hub is starting; wait a moment, then look at its log"

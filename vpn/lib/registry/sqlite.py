@@ -188,7 +188,7 @@ class SqliteRegistry:
     def check(self) -> None:
         """Read everything and raise StateError when it is damaged."""
         with translated(self._path):
-            (answer,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+            (answer,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
             raise damaged(self._path, answer)
 

@@ -74,6 +74,12 @@ class DaemonProcess:
         self.pidfd = os.pidfd_open(self._process.pid)
         self._wait_until_answering()
 
+    def kill(self) -> None:
+        """Send SIGKILL, without waiting."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
     def stop(self, patience: float = 1.0) -> None:
         """End the daemon: SIGTERM, and SIGKILL after ``patience`` seconds (a hung one ignores the first)."""
         if self._process is not None:

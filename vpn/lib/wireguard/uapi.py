@@ -81,7 +81,8 @@ def check_errno(answer: bytes, doing: str) -> None:
 
     An empty answer is gotatun's way of refusing a line that it does not know.
     """
-    last = answer.rstrip(b"\n").rpartition(b"\n")[2]
+    # Its last line, without a copy of what may be megabytes.
+    last = answer[-40:].rstrip(b"\n").rpartition(b"\n")[2]
     if last == b"errno=0":
         return
     try:

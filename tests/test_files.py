@@ -241,7 +241,15 @@ def test_the_owner_comes_from_the_environment(environ: dict[str, str], owner: tu
     assert files.owner_from_environment(environ) == owner
 
 
-@pytest.mark.parametrize("environ", [{"CONTAINER_UID": "me"}, {"CONTAINER_UID": "1", "CONTAINER_GID": "-1"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"CONTAINER_UID": "me"},
+        {"CONTAINER_UID": "1", "CONTAINER_GID": "-1"},
+        {"CONTAINER_UID": "4294967295"},
+        {"CONTAINER_UID": "\u0661"},
+    ],
+)
 def test_an_owner_that_is_no_number_is_refused(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match="must be numbers"):
         files.owner_from_environment(environ)

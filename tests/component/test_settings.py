@@ -102,3 +102,22 @@ def test_the_kernel_switch_of_older_hubs_is_understood(tmp_path: Path, text: str
 def test_a_file_that_is_not_there_is_told_apart_from_a_bad_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "saying"),
+    [
+        ("VPN_SERVER_ALLOWED_IPS=0.0.0.0/0", "would take this machine's own traffic"),
+        ("VPN_SERVER_ALLOWED_IPS=10.220.0.0/14,::/0", "would take this machine's own traffic"),
+        ("VPN_IP=0.0.0.0", "is no address"),
+        ("VPN_IP=127.0.0.1", "is no address"),
+        ("VPN_IP=224.0.0.1", "is no address"),
+        ("VPN_SUBNET_PREFIX=0", "is no address"),
+        ("FEDBIOMED_NET_IP=hub.invalid", "is no IPv4 address"),
+    ],
+)
+def test_what_would_harm_the_machine_itself_is_refused(tmp_path: Path, text: str, line: str, saying: str) -> None:
+    name = line.partition("=")[0]
+    lines = [kept for kept in text.splitlines() if not kept.startswith(f"export {name}=")]
+    with pytest.raises(InvalidInput, match=saying):
+        load(write(tmp_path, "\n".join([*lines, f"export {line}"])), {})

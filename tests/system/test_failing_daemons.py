@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from lab.consortium import kill
 from lab.network import wait_until
 from tests.system.daemons import DAEMONS
 from tests.system.traffic import BROKER, Flow, serve
+from vpn.lib.files import Lock
 
 if TYPE_CHECKING:
     from lab.consortium import Consortium
@@ -101,3 +103,29 @@ def test_a_stranger_put_into_wg0_by_hand_is_removed_and_a_peer_taken_out_by_hand
     )
     hub.host.run(["wg", "set", "wg0", "peer", node.public_key(), "remove"])
     node.wait_joined(PATIENCE)
+
+
+def test_a_command_that_never_ends_keeps_neither_wg0_down_nor_the_hub_from_stopping(consortium: Consortium) -> None:
+    """As one that was put aside with its lock held; the lock's own time limit for commands is 30 s."""
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    wait_until(lambda: hub.remembers(1), PATIENCE, "the hub has saved where its peer is")
+    holder = Lock(hub.folder / "ip_assign" / "commands.lock")
+    assert holder.acquire()
+    try:
+        before = hub.daemon_pid()
+        kill(before)
+        node.wait_joined(20)
+        assert hub.daemon_pid() != before
+        # Drift, for which the hub wants the lock.
+        hub.host.run(["wg", "set", "wg0", "peer", node.public_key(), "remove"])
+        assert hub.stop() == 0
+    finally:
+        holder.release()
+
+
+def test_a_hub_whose_daemon_hangs_stops_all_the_same(consortium: Consortium) -> None:
+    hub = consortium.hub
+    daemon = hub.daemon_pid()
+    kill(daemon, signal.SIGSTOP)
+    assert hub.stop() == 0
+    assert not Path(f"/proc/{daemon}").exists()

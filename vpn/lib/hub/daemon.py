@@ -59,7 +59,9 @@ class HubDaemon:
         self._environ = environ
         self._log = log
         self._tunnel = self._new_tunnel()
-        self._importing = threading.Thread(target=_import_netlink, daemon=True)
+        # A moment later, so that the first peers are on their way before it takes its part of the processor.
+        self._importing = threading.Timer(0.03, _import_netlink)
+        self._importing.daemon = True
         self._background: deque[Iterator[None]] = deque()
         self._published: status.Status | None = None
         self._abandoned: list[Registry] = []

@@ -47,8 +47,8 @@ CHECK_EVERY = 600.0
 OPEN_LIMIT = 30.0
 """Seconds that the hub's start waits for a command that is changing the registry."""
 
-PROJECT_AFTER = 1.0
-"""Seconds between a change and wg0.conf: a batch of changes is written once."""
+PROJECT_AFTER, PROJECTED_A_SECOND = 1.0, 2000
+"""Seconds between a change and wg0.conf, and a second more for so many peers: a batch of changes is written once."""
 
 
 class HubDaemon:
@@ -220,7 +220,7 @@ class HubDaemon:
             raise DeviceError(f"{self._tunnel.implementation.value} has ended")
         if now >= self._look_at:
             if keeper.changed_elsewhere() and self._project_at is None:
-                self._project_at = now + PROJECT_AFTER
+                self._project_at = now + PROJECT_AFTER + keeper.peer_count / PROJECTED_A_SECOND
             keeper.reconcile()
             if keeper.has_words and self._speak_at is None:
                 self._speak_at = now

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from django.core.files.uploadedfile import UploadedFile
 
-CHUNK = 256 << 10
+CHUNK = 64 << 10
 FIELD = "file"
+
+_NO_FILE = "there is no field `file`; send the file in it, as `curl -F file=@NAME` does"
 
 _FRAMING = 128 << 10
 """Bytes that a body may have beside the file: the boundaries, the headers of the parts, small fields."""
@@ -54,6 +56,8 @@ class Upload:
     def refuse_early(self) -> None:
         """Raise what the headers alone tell: no multipart, too large, or more than there is room for."""
         kind, parameters = parse_header_parameters(self._content_type)
+        if kind in ("", "application/x-www-form-urlencoded"):
+            raise BadUpload(_NO_FILE)
         if kind != "multipart/form-data":
             raise NotMultipart
         if not parameters.get("boundary"):
@@ -84,7 +88,7 @@ class Upload:
         if self._handler.partial is None:
             if FIELD in fields:
                 raise BadUpload("the field `file` has no file name; send it as a file, as `curl -F file=@NAME` does")
-            raise BadUpload("there is no field `file`; send the file in it, as `curl -F file=@NAME` does")
+            raise BadUpload(_NO_FILE)
 
     @property
     def partial(self) -> storage.Partial:

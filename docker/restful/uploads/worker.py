@@ -8,6 +8,7 @@ import socket
 import time
 
 from gunicorn import util
+from gunicorn.http import unreader
 from gunicorn.workers import gthread
 
 PATIENCE = 60.0
@@ -15,6 +16,9 @@ PATIENCE = 60.0
 
 LINGER = 10.0
 """Seconds for which the rest of a refused upload is read and thrown away."""
+
+READ_AHEAD = 64 << 10
+"""Bytes of a body that are read at once. gunicorn's 1 MiB, times the threads, is more than the service may take."""
 
 _QUIET = 2.0
 """Seconds of silence that end the lingering."""
@@ -65,6 +69,7 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
     util.write_nonblock(sock, head.encode("latin-1") + body)
 
 
-# gunicorn has no setting for these two, and finds both by their names in its modules.
+# gunicorn has no setting for these three, and finds them by their names in its modules.
+unreader.SocketUnreader.max_body_chunk = READ_AHEAD
 gthread.TConn = Connection  # type: ignore[misc]
 util.write_error = write_error

@@ -32,7 +32,6 @@ def prepare(configuration: Configuration) -> None:
 
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
-    reconcile(configuration)
 
 
 def lock(configuration: Configuration, patience: float) -> None:
@@ -60,8 +59,8 @@ def lock(configuration: Configuration, patience: float) -> None:
 
 
 def sweep(configuration: Configuration) -> None:
-    """Remove what processes that are gone had begun to write."""
-    removed = storage.sweep(configuration.files, _is_another_process)
+    """Remove what a worker that is gone had begun to write; there is only one at a time."""
+    removed = storage.sweep(configuration.files)
     if removed:
         log.info("%d unfinished uploads removed", removed)
 
@@ -81,23 +80,10 @@ def reconcile(configuration: Configuration) -> None:
 
 
 def take_over(configuration: Configuration) -> None:
-    """What a new worker does. Its database connection stays open, which keeps SQLite's shared memory in place.
+    """What a new worker does: it clears away what the one before has left, should that have been killed.
 
-    On a full disk the shared memory could not be made again, and nothing could be deleted.
+    Its database connection stays open, which keeps SQLite's shared memory in place: on a full disk it could not be
+    made again, and nothing could be deleted.
     """
-    from uploads.models import Upload
-
     sweep(configuration)
-    Upload.objects.exists()
-
-
-def _is_another_process(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    reconcile(configuration)

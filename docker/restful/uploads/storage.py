@@ -1,7 +1,7 @@
 """The folder of uploaded files: each is whole, on the disk, and under a name that nobody can guess, or absent.
 
-A file is written beside its final place as ``.partial-PID-ID`` and renamed when it is complete, so that there is no
-second copy. What a killed process leaves carries its pid, and is swept when the next one starts.
+A file is written beside its final place as ``.partial-ID`` and renamed when it is complete, so that there is no
+second copy. What a killed process leaves is swept before the next one starts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 RESERVE = 1 << 20
@@ -22,7 +22,7 @@ RESERVE = 1 << 20
 
 ID_PATTERN = "[0-9a-f]{48}"
 _ID = re.compile(ID_PATTERN)
-_PARTIAL = re.compile(rf"\.partial-([0-9]+)-{ID_PATTERN}")
+_PARTIAL = re.compile(rf"\.partial-{ID_PATTERN}")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -53,11 +53,10 @@ def remove(folder: Path, identifier: str) -> None:
         (folder / identifier).unlink()
 
 
-def sweep(folder: Path, is_alive: Callable[[int], bool]) -> int:
-    """Remove what processes that are not alive have left half-written; how many files that were."""
+def sweep(folder: Path) -> int:
+    """Remove what is half-written, while nobody writes; how many files that were."""
     with os.scandir(folder) as entries:
-        found = [(entry.name, match) for entry in entries if (match := _PARTIAL.fullmatch(entry.name))]
-    left = [name for name, match in found if not is_alive(int(match[1]))]
+        left = [entry.name for entry in entries if _PARTIAL.fullmatch(entry.name)]
     for name in left:
         remove(folder, name)
     return len(left)
@@ -73,7 +72,7 @@ class Partial:
         self.id = new_id()
         self.size = 0
         self._folder = folder
-        self._path = folder / f".partial-{os.getpid()}-{self.id}"
+        self._path = folder / f".partial-{self.id}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with _disk_errors():
             self._descriptor = os.open(self._path, flags, 0o600)

@@ -70,6 +70,6 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
 
 
 # gunicorn has no setting for these three, and finds them by their names in its modules.
-unreader.SocketUnreader.max_body_chunk = READ_AHEAD
+unreader.SocketUnreader.max_body_chunk = READ_AHEAD  # type: ignore[attr-defined]
 gthread.TConn = Connection  # type: ignore[misc]
 util.write_error = write_error

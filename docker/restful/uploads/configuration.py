@@ -49,12 +49,8 @@ class Configuration(NamedTuple):
     def from_environment(cls, environ: Mapping[str, str]) -> Configuration:
         """The settings in ``environ``. Raises ConfigurationError for the first one that cannot be meant."""
         address = environ.get("VPN_IP", "").strip()
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ConfigurationError(
-                f"VPN_IP is {address!r}, and must be this component's VPN address, like 10.220.0.3"
-            ) from None
+        if not _is_an_address(address):
+            raise ConfigurationError(f"VPN_IP is {address!r}, and must be a VPN address, like 10.220.0.3")
         folder = Path(environ.get("UPLOADS_FOLDER") or DEFAULT_FOLDER)
         if not folder.is_dir():
             raise ConfigurationError(f"{folder} is not a folder; create it, or name another with UPLOADS_FOLDER")
@@ -65,6 +61,13 @@ class Configuration(NamedTuple):
             max_bytes=_number(environ, "UPLOADS_MAX_BYTES", DEFAULT_MAX_BYTES, 1 << 60),
             hosts=tuple(host.strip() for host in environ.get("UPLOADS_HOSTS", "").split(",") if host.strip()),
         )
+
+
+def _is_an_address(text: str) -> bool:
+    try:
+        return not ipaddress.ip_address(text).is_unspecified
+    except ValueError:
+        return False
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, largest: int) -> int:

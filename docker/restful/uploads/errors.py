@@ -98,7 +98,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
     caller, method = request.META.get("REMOTE_ADDR", ""), request.method
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(m for m in context["view"].allowed_methods if m != "HEAD")
-        return Response({"detail": f"not possible here; use {allowed}"}, 405, headers={"Allow": allowed})
+        return Response({"detail": f"not possible here; use {allowed}"}, 405)
     problem = _translated(error)
     if problem is None:
         # Without the address: who knows it may read the file.

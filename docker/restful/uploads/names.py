@@ -17,9 +17,9 @@ def clean(name: str) -> str:
     A long name is shortened before its suffix.
     """
     last = name.replace("\\", "/").rpartition("/")[2]
-    shown = "".join(c for c in unicodedata.normalize("NFC", last) if c.isprintable()).strip(" .")
+    shown = unicodedata.normalize("NFC", "".join(c for c in last if c.isprintable())).strip(" .")
     if len(shown) > LONGEST:
         stem, dot, suffix = shown.rpartition(".")
         ending = dot + suffix if stem and len(suffix) <= _LONGEST_SUFFIX else ""
-        shown = shown[: LONGEST - len(ending)] + ending
+        shown = (shown[: LONGEST - len(ending)] + ending).strip(" .")
     return shown or NAMELESS

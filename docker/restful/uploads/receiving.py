@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.http import parse_header_parameters
+from gunicorn.http.errors import ParseException
 
 from uploads import names, storage
 from uploads.errors import BadUpload, Incomplete, NotMultipart, TooLarge
@@ -78,9 +79,9 @@ class Upload:
         try:
             parser = _Parser(meta, body, [self._handler])  # type: ignore[arg-type]  # it only reads
             fields, _ = parser.parse()
-        except RequestDataTooBig as error:
-            raise BadUpload("the fields beside the file are too large; send the file alone") from error
-        except (MultiPartParserError, SuspiciousOperation, LookupError, ValueError) as error:
+        except SuspiciousOperation as error:
+            raise BadUpload("the fields beside the file are too large or too many; send the file alone") from error
+        except (MultiPartParserError, LookupError, ValueError) as error:
             raise BadUpload(f"the body is no multipart/form-data that can be read: {error}") from error
         _, parameters = parse_header_parameters(self._content_type)
         if body.taken and not body.ends_with(f"--{parameters['boundary']}--".encode("latin-1", "replace")):
@@ -125,7 +126,7 @@ class _Body:
         """At most ``size`` bytes. Raises TooLarge, and Incomplete when the caller is gone or waits too long."""
         try:
             data = self._source.read(size)
-        except OSError as error:  # what gunicorn makes of bad chunks is one too
+        except (OSError, ParseException) as error:
             raise Incomplete from error
         self.taken += len(data)
         if self.taken > self._max_bytes + _FRAMING:

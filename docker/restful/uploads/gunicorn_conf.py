@@ -41,7 +41,14 @@ def worker_exit(arbiter: Arbiter, worker: Worker) -> None:
 
     A worker that could not even begin ends as gunicorn wants it, with a code that stops the service.
     """
-    if worker.booted:
+    if not worker.booted:
+        return
+
+    from django.db import connections
+
+    try:
+        connections.close_all()  # so that the database is one file again
+    finally:
         os._exit(0)
 
 

@@ -30,9 +30,11 @@ ADDRESSES = {
 }
 
 
-def run(command: Sequence[str | Path], *, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, its output as text."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, **options)
+def run(
+    command: Sequence[str | Path], *, check: bool = True, limit: float = 240, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, within ``limit`` seconds; its output as text."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit, **options)
     assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

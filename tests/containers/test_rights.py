@@ -95,7 +95,8 @@ def test_it_listens_inside_the_vpn_only(deployment: Deployment, name: str) -> No
     assert tcp == expected
     udp = {entry for entry in open_to_all if entry[0] == "udp"}
     assert {address for _, address, _ in udp} <= {"0.0.0.0", "::"}
-    assert len({port for _, _, port in udp}) == 1, "WireGuard's"
+    # WireGuard's, and the one that boringtun opened before it was told its port.
+    assert 1 <= len({port for _, _, port in udp}) <= 2
 
 
 @EVERY

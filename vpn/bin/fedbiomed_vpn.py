@@ -120,8 +120,10 @@ def _over_compose(engine: Engine, console: Console, arguments: argparse.Namespac
         engine.compose("restart", *there)
         console.done(f"restarted: {', '.join(there)}")
         return 0
-    follow_option = ["--follow"] if arguments.follow else []
-    command = [*engine.compose_command, "logs", "--tail", str(arguments.tail), *follow_option, *there]
+    options = ["--tail", str(arguments.tail)]
+    options += ["--follow"] if arguments.follow else []
+    options += [] if console.colour else ["--no-color"]
+    command = [*engine.compose_command, "logs", *options, *there]
     return 0 if follow(engine.processes, command, engine.deployment.folder) == 0 else 1
 
 
@@ -142,7 +144,7 @@ def _notebook(engine: Engine, console: Console, arguments: argparse.Namespace) -
     if arguments.password:
         notebook.require_running(engine)
         notebook.set_password(engine, notebook.ask_password(sys.stdin))
-        console.done("the password is set")
+        console.done("the password is set; a notebook that runs asks for it after `fedbiomed_vpn restart researcher`")
     else:
         console.say(notebook.url(engine))
     return 0

@@ -18,26 +18,32 @@ EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  (compared with, never bound to
 
 
 def url(engine: Engine) -> str:
-    """The notebook's address, with the token that lets its reader in.
+    """The notebook's address, with the token that lets its reader in, unless it asks for a password.
 
     Raises Refused, saying what to do, where the researcher does not run, or has no notebook.
     """
     container = require_running(engine)
     researcher = COMPONENTS[RESEARCHER]
-    token = engine.execute(researcher, "cat", f"{FOLDER}/token")
-    if token.status != 0:
+    present = engine.execute(researcher, "ls", "-A", FOLDER).out.split()
+    if "token" not in present and "password.hash" not in present:
         raise Refused(
-            "the researcher has no notebook yet; it makes one once it has joined (`fedbiomed_vpn status`), and not from"
-            " an image that was built with FEDBIOMED=none"
+            "the researcher has no notebook yet; it makes one once it has joined (`fedbiomed_vpn status` says what it"
+            " waits for)"
         )
     if PORT not in container.published:
         raise Refused(
             "the researcher's container publishes no notebook; start it with this project's docker-compose.yml"
         )
-    secure = engine.execute(researcher, "test", "-e", f"{FOLDER}/cert.pem").status == 0
     host, port = container.published[PORT]
     host = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
-    return f"{'https' if secure else 'http'}://{host}:{port}/?token={token.out.strip()}"
+    address = f"{'https' if 'cert.pem' in present else 'http'}://{host}:{port}/"
+    if "password.hash" in present:
+        # It goes before the token, which the notebook then does not take.
+        return address
+    token = engine.execute(researcher, "cat", f"{FOLDER}/token")
+    if token.status != 0:
+        raise EngineError(f"the researcher does not show the notebook's token: {token.why()}")
+    return f"{address}?token={token.out.strip()}"
 
 
 def set_password(engine: Engine, password: str) -> None:

@@ -18,9 +18,15 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-@pytest.fixture
-def running(host: Host) -> Host:
-    """A host on which the whole consortium runs."""
+@pytest.fixture(scope="session")
+def _started(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    host = Host(tmp_path_factory.mktemp("started"))
     host.with_images()
     host.done("start", "--public-address", "vpn.example.org")
     return host
+
+
+@pytest.fixture
+def running(tmp_path: Path, _started: Host) -> Host:
+    """A host on which the whole consortium runs."""
+    return Host(tmp_path, like=_started)

@@ -14,7 +14,7 @@ from tests.bin.scripts import BIN, ROOT, Outcome
 from tests.fakes import engine as fake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 TOOL = BIN / "fedbiomed_vpn.py"
@@ -33,20 +33,25 @@ MOUNTS = {
 
 
 class Host:
-    """``folder`` is the deployment's; ``bin`` is all of the PATH."""
+    """``folder`` is the deployment's; ``bin`` is all of the PATH. A copy of another host where one is given."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, like: Host | None = None) -> None:
         self.root = root
         self.folder = root / "docker"
         self.bin = root / "bin"
         self.state_file = root / "engine.json"
+        self.python_options = ["-I", "-S"]
+        self.environ = {"PATH": str(self.bin), "FAKE_ENGINE": str(self.state_file), "HOME": str(root)}
+        if like is not None:
+            shutil.copytree(like.root, root, symlinks=True, dirs_exist_ok=True)
+            self.state_file.write_text(self.state_file.read_text().replace(str(like.root), str(root)))
+            return
         self.bin.mkdir()
         for name in OWN_PROGRAMS:
             (self.bin / name).symlink_to(shutil.which(name) or "missing")
         self.program("docker", engine=True)
         self.program("docker-compose", engine=True)
         self.state_file.write_text(json.dumps(fake.NEW))
-        self.environ = {"PATH": str(self.bin), "FAKE_ENGINE": str(self.state_file), "HOME": str(root)}
         self._copy_folder()
 
     def _copy_folder(self) -> None:
@@ -101,8 +106,8 @@ class Host:
         return self.folder / name / "run_mounts/config/config.env"
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """The tool, run by a Python that has no packages."""
-        return [sys.executable, "-I", "-S", str(TOOL), *map(str, arguments)]
+        """The tool, run by a Python that has no packages, unless ``python_options`` are others."""
+        return [sys.executable, *self.python_options, str(TOOL), *map(str, arguments)]
 
     def run(
         self,
@@ -149,8 +154,16 @@ class Host:
         assert lines[0].isprintable(), outcome
         return lines[0]
 
-    def on_terminal(self, *arguments: str | Path, typed: str = "", environ: Mapping[str, str] | None = None) -> Outcome:
-        """Run the tool on a terminal of its own, and type; everything printed is in ``out``."""
+    def on_terminal(
+        self,
+        *arguments: str | Path,
+        answers: Iterable[tuple[str, str]] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Run the tool on a terminal of its own; ``answers`` are what it asks and what is typed then.
+
+        Everything printed is in ``out``.
+        """
         import pty
 
         pid, terminal = pty.fork()
@@ -158,15 +171,18 @@ class Host:
             os.chdir(self.folder)
             command = self.command(*arguments)
             os.execve(command[0], command, {**self.environ, "TERM": "xterm", **(environ or {})})
-        os.write(terminal, typed.encode())
         said = b""
+        waiting = list(answers)
         try:
             while chunk := os.read(terminal, 4096):
                 said += chunk
+                if waiting and said.count(waiting[0][0].encode()):
+                    os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
         except OSError:
             pass  # the other side has ended
         os.close(terminal)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert not waiting, f"it never asked {waiting[0][0]!r}: {said!r}"
         outcome = Outcome(status, said.decode().replace("\r\n", "\n"), "")
         self.require_decent(outcome)
         return outcome

@@ -32,6 +32,7 @@ NEW: State = {
     "ends_at_start": "",
     "bridge": "172.17.0.1",
     "saved": "",
+    "image_in_use": "",
     "images": {},
     "containers": {},
     "peers": {},
@@ -50,6 +51,7 @@ def key_of(service: str) -> str:
 def say(text: str) -> None:
     """Print a line on stdout."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 class Engine:
@@ -76,6 +78,8 @@ class Engine:
                 return 0 if image in self.state["images"] else self.fail(f"Error: No such image: {image}")
             case ["image", "ls", "--format", "{{.Repository}}", "--filter", "reference=fedbiomed/vpn-*"]:
                 say("\n".join(name for name in self.state["images"] if name.startswith("fedbiomed/vpn-")))
+            case ["image", "rm", image] if image == self.state["image_in_use"]:
+                return self.fail("Error response from daemon: conflict: container 1234 is using it")
             case ["image", "rm", image]:
                 del self.state["images"][image]
             case ["pull", image]:

@@ -30,7 +30,14 @@ PROGRAM = "fedbiomed_vpn"
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done, 1 refused, failed or not well, 2 usage)."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes no components that stand behind an option.
+    if "names" not in arguments or any(word.startswith("-") for word in rest):
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    else:
+        arguments.names += rest
     # What ends us ends what we started, and leaves nothing half written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_guarded(PROGRAM, lambda: _run(arguments))
@@ -205,14 +212,13 @@ def _parser() -> argparse.ArgumentParser:
         "--public-address", metavar="ADDRESS", help="the name or address at which components reach the hub"
     )
     hub.add_argument("--port", type=int, metavar="N", help="the hub's UDP port")
-    configure = commands.add_parser(
+    commands.add_parser(
         "configure",
         help="set the hub's address and port",
         description="Set the hub's address and port. Without --public-address: what is set stays, else this machine's"
         " own address is taken, which is enough for components on this machine.",
         parents=[common, hub],
     )
-    configure.set_defaults(names=[])
     start = commands.add_parser(
         "start",
         help="start components and let them join",

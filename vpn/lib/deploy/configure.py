@@ -51,6 +51,8 @@ def configure(engine: Engine, console: Console, address: str | None, port: int |
     Raises InvalidInput for what is no address or port, StateError when a file cannot be written.
     """
     deployment = engine.deployment
+    if port is not None:
+        require_port(port)
     before = configured_address(deployment)
     if address is not None:
         chosen, why = parse_address(address), "as given"
@@ -62,7 +64,7 @@ def configure(engine: Engine, console: Console, address: str | None, port: int |
     if chosen != before:
         changed |= _write(deployment.config(COMPONENTS[HUB]), ADDRESS, chosen, export=True, mode=files.FILE_MODE)
     if port is not None:
-        changed |= _write(deployment.folder / SETTINGS_FILE, PORT, str(parse_port(port)), export=False, mode=0o644)
+        changed |= _write(deployment.folder / SETTINGS_FILE, PORT, str(port), export=False, mode=0o644)
     console.done(f"components reach the hub at {chosen} ({why})")
     if why not in ("as given", "as it was"):
         console.say(
@@ -77,18 +79,17 @@ def parse_address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        if re.fullmatch(r"[0-9.]+", text) is None and _HOST_NAME.match(text):
+        if re.fullmatch(r"[0-9.]+", text) is None and _HOST_NAME.fullmatch(text):
             return text
     raise InvalidInput(
         f"--public-address {text[:60]!r} is no host name and no address; give one, such as vpn.example.org or 192.0.2.1"
     )
 
 
-def parse_port(port: int) -> int:
-    """A UDP port. Raises InvalidInput for what is none."""
+def require_port(port: int) -> None:
+    """Raise InvalidInput for what is no UDP port."""
     if not 1 <= port <= 65535:
         raise InvalidInput(f"--port {port} is no UDP port; give one from 1 to 65535")
-    return port
 
 
 def default_address(engine: Engine) -> tuple[str, str]:

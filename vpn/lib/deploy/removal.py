@@ -42,12 +42,12 @@ def measure(root: Path, folders: Iterable[tuple[str, ...]]) -> list[Contents]:
     for parts in folders:
         try:
             with files.folder(root, *parts) as descriptor:
-                count, total, others = _measure(descriptor, root.joinpath(*parts), os.fstat(descriptor).st_dev)
+                count, total, goes, _ = _measure(descriptor, root.joinpath(*parts), os.fstat(descriptor).st_dev)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise _not_ours(root.joinpath(*parts), error) from error
-        if count or others:
+        if count or goes:
             found.append(Contents(parts, count, total))
     return found
 
@@ -75,12 +75,13 @@ def remove(root: Path, contents: Contents) -> None:
         raise _not_ours(path, error) from error
 
 
-def _measure(folder: int, path: Path, device: int) -> tuple[int, int, int]:
-    """Files, their size, and folders that would go."""
-    count, total, others = 0, 0, 0
+def _measure(folder: int, path: Path, device: int) -> tuple[int, int, bool, bool]:
+    """Files, their size, whether there are folders that would go, and whether a ``.gitkeep`` keeps this one."""
+    count, total, goes, kept = 0, 0, False, False
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name == KEPT:
+                kept = True
                 continue
             status = entry.stat(follow_symlinks=False)
             _require_removable(folder, path / entry.name, status)
@@ -88,9 +89,11 @@ def _measure(folder: int, path: Path, device: int) -> tuple[int, int, int]:
                 count, total = count + 1, total + status.st_size
                 continue
             with _inside(folder, entry.name, path / entry.name, device) as inner:
-                inner_files, inner_size, inner_others = _measure(inner, path / entry.name, device)
-            count, total, others = count + inner_files, total + inner_size, others + inner_others + 1
-    return count, total, others
+                files_, size, inner_goes, inner_kept = _measure(inner, path / entry.name, device)
+            count, total = count + files_, total + size
+            goes |= inner_goes or not inner_kept
+            kept |= inner_kept
+    return count, total, goes, kept
 
 
 def _empty(folder: int, path: Path, device: int) -> bool:

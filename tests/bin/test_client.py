@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,31 @@ def test_health_names_what_is_wrong_with_config_env(component: Scripts) -> None:
     path.symlink_to(PEER)
     problems += component.refusal_of("vpn_client", "health", saying="is a symbolic link; put the file", on_stdout=True)
     assert problems == []
+
+
+def test_the_environment_is_printed_for_a_shell_literally_and_without_the_secret(component: Scripts) -> None:
+    with (component.folder / "config.env").open("a") as file:
+        file.write('export NOTE="$(touch injected) `id` it\'s"\n')
+    done = component.run("vpn_client", "environment")
+    assert (done.status, done.err) == (0, "")
+    assert "PSK" not in done.out
+    code = 'eval "$1"; printf "%s|%s" "$NOTE" "$VPN_IP"'
+    shell = subprocess.run(
+        ["sh", "-c", code, "sh", done.out], capture_output=True, text=True, check=True, cwd=component.elsewhere
+    )
+    assert shell.stdout == "$(touch injected) `id` it's|10.221.0.2"
+    assert not list(component.elsewhere.iterdir())
+    (component.folder / "config.env").unlink()
+    assert component.refusal_of("vpn_client", "environment", saying="is not there; copy it from the hub first") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_in_somebody_s_state_directory_is_theirs(component: Scripts) -> None:
+    os.chown(component.folder, 1234, 2345)
+    assert component.run("vpn_client", "public-key").status == 0
+    made = [component.folder / "wireguard", *(component.folder / "wireguard").iterdir()]
+    assert len(made) >= 3
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(1234, 2345)}
 
 
 def test_health_of_a_component_that_does_not_run_says_so(component: Scripts) -> None:

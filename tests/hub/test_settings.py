@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,15 @@ def test_defaults_are_those_of_the_older_releases(tmp_path: Path) -> None:
         "node": "10.221.0.0/16",
         "researcher": "10.222.0.0/16",
     }
-    assert settings.owner is None
+
+
+def test_files_belong_to_the_owner_of_the_state_directory_where_nothing_else_is_said(tmp_path: Path) -> None:
+    # Root gives them away; whoever else runs this can make files of its own only.
+    status = tmp_path.stat()
+    expected = Owner(status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    assert load({"VPN_CONFIG_DIR": str(tmp_path)}).owner == expected
+    assert loaded(tmp_path, "", CONTAINER_UID="1234").owner == Owner(1234, 1234)
+    assert loaded(tmp_path, "", CONTAINER_UID="1234", CONTAINER_GID="5").owner == Owner(1234, 5)
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.consortium import kill
+from lab.consortium import kill, script
 from lab.network import wait_until
 
 if TYPE_CHECKING:
@@ -165,3 +165,41 @@ def test_as_pid_1_the_component_still_replaces_its_daemon(node: Component) -> No
     node.host.run(["ip", "link", "del", "wg0"])
     wait_until(lambda: "replacing it" in node.log.read_text(), 20, "it is noticed")
     node.wait_joined(40)
+
+
+def test_it_is_started_anew_when_its_settings_change(node: Component) -> None:
+    command = "echo started with $NOTE; exec sleep 1000"
+    process = node.start("sh", "-c", command)
+    wait_until(lambda: "started with\n" in node.log.read_text(), 40, "the application runs")
+    with (node.folder / "config.env").open("a") as file:
+        file.write("export NOTE=changed\n")
+    wait_until(lambda: "started with changed\n" in node.log.read_text(), 40, "it runs with the new settings")
+    assert process.poll() is None
+    node.wait_joined()
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_one_that_does_not_end_for_its_new_settings_is_killed(node: Component) -> None:
+    process = node.start("sh", "-c", "trap '' TERM; echo started with $NOTE; while :; do sleep 0.1; done")
+    wait_until(lambda: "started with\n" in node.log.read_text(), 40, "the application runs")
+    with (node.folder / "config.env").open("a") as file:
+        file.write("export NOTE=changed\n")
+    wait_until(lambda: "started with changed\n" in node.log.read_text(), 40, "it runs with the new settings")
+    assert process.poll() is None
+
+
+def test_health_asks_the_application_too(node: Component) -> None:
+    node.start("sleep", "1000")
+    node.wait_joined()
+    health = [*script("vpn_client"), "health", "--"]
+    assert node.host.run([*health, "sh", "-c", '[ "$MQTT_BROKER" = 10.220.0.2 ]']).stdout == "healthy\n"
+    for check, reason in (
+        (["sh", "-c", "echo it sleeps; echo more; exit 1"], "it sleeps"),
+        (["false"], "the application does not work; look at its log"),
+        (["sleep", "30"], "the application did not answer within 4 s; look at its log"),
+        (["/nonexistent"], "cannot check the application with /nonexistent: "),
+    ):
+        done = node.host.run([*health, *check], check=False)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert done.stdout.startswith(f"unhealthy: {reason}")

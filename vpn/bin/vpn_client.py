@@ -13,6 +13,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from vpn.bin import Parser, run_guarded
+from vpn.lib.errors import Refused
 from vpn.lib.files import state_folder
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     commands = {
         "run": lambda: _run(arguments.application, arguments.log_format),
         "public-key": _public_key,
-        "health": _health,
+        "health": lambda: _health(arguments.check),
+        "environment": _environment,
     }
     return run_guarded("vpn_client", commands[arguments.command])
 
@@ -35,24 +37,42 @@ def _run(application: Sequence[str], log_format: str) -> int:
     from vpn.lib import logs
     from vpn.lib.component.daemon import ComponentDaemon
 
-    command = list(application[1:] if application[:1] == ["--"] else application)
     folder = state_folder(os.environ)
-    return ComponentDaemon(folder, command, os.environ, logs.start("vpn_client", log_format)).run()
+    return ComponentDaemon(folder, _without_dashes(application), os.environ, logs.start("vpn_client", log_format)).run()
+
+
+def _without_dashes(command: Sequence[str]) -> list[str]:
+    return list(command[1:] if command[:1] == ["--"] else command)
 
 
 def _public_key() -> int:
     from vpn.lib.component import identity
-    from vpn.lib.files import owner_from_environment
+    from vpn.lib.files import owner_of_state
 
     folder = state_folder(os.environ)
-    print(identity.load_or_make(folder, owner_from_environment(os.environ)).public_key())
+    print(identity.load_or_make(folder, owner_of_state(os.environ, folder)).public_key())
     return 0
 
 
-def _health() -> int:
+def _environment() -> int:
+    import shlex
+
+    from vpn.lib.component import settings as component_settings
+
+    folder = state_folder(os.environ)
+    try:
+        settings = component_settings.load(folder, os.environ)
+    except FileNotFoundError as error:
+        raise Refused(f"{folder / component_settings.FILE} is not there; copy it from the hub first") from error
+    for name, value in settings.application:
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _health(check: Sequence[str]) -> int:
     from vpn.lib.component import health
 
-    problem = health.unhealthy(state_folder(os.environ), os.environ)
+    problem = health.unhealthy(state_folder(os.environ), os.environ, _without_dashes(check))
     print("healthy" if problem is None else f"unhealthy: {problem}")
     return 0 if problem is None else 1
 
@@ -68,7 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     run.add_argument("application", nargs="...", metavar="-- APPLICATION", help="and its arguments")
     commands.add_parser("public-key", help="print the key that the hub's `add` takes")
-    commands.add_parser("health", help="exit 0 if the hub answers")
+    health = commands.add_parser(
+        "health",
+        help="exit 0 if the hub answers",
+        description="Exit 0 if the hub answers, and CHECK, run with the application's environment, exits 0 too.",
+    )
+    health.add_argument("check", nargs="...", metavar="-- CHECK", help="a program that says why the application fails")
+    commands.add_parser("environment", help="the application's variables, as lines for a shell's `eval`")
     return parser
 
 

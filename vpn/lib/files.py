@@ -53,6 +53,18 @@ def owner_from_environment(environ: Mapping[str, str]) -> Owner | None:
     return Owner(int(uid), int(gid or uid))
 
 
+def owner_of_state(environ: Mapping[str, str], folder: Path) -> Owner | None:
+    """Who the files of the state directory belong to: ``owner_from_environment``, else the directory's own owner.
+
+    None where they are made by whoever runs this: an ordinary user gives files to nobody. Raises InvalidInput.
+    """
+    owner = owner_from_environment(environ)
+    if owner is None and os.geteuid() == 0:
+        status = folder.stat()
+        return Owner(status.st_uid, status.st_gid)
+    return owner
+
+
 def state_folder(environ: Mapping[str, str]) -> Path:
     """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
     folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_STATE_FOLDER)

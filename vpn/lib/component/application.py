@@ -8,6 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from vpn.lib.component.privileges import without_ambient_capabilities
 from vpn.lib.errors import InvalidInput, describe_os_error
 from vpn.lib.files import owner_from_environment
 
@@ -60,14 +61,15 @@ class Application:
         account = Account(environ)
         same = account.user in (None, os.getuid())
         try:
-            self._process = subprocess.Popen(
-                command,
-                env={**environ, **variables, **account.environment},
-                user=None if same else account.user,
-                group=None if same else account.group,
-                extra_groups=None if same else account.groups,
-                start_new_session=True,
-            )
+            with without_ambient_capabilities():
+                self._process = subprocess.Popen(
+                    command,
+                    env={**environ, **variables, **account.environment},
+                    user=None if same else account.user,
+                    group=None if same else account.group,
+                    extra_groups=None if same else account.groups,
+                    start_new_session=True,
+                )
         except (OSError, subprocess.SubprocessError) as error:
             reason = (
                 describe_os_error(error) if isinstance(error, OSError) else "its user cannot be set; run this as root"

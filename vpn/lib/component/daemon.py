@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vpn.lib.wireguard.keys import PrivateKey
 
 INTERVAL = 1.0
-"""Seconds between two looks at wg0 and at config.env."""
+"""Seconds between two looks at config.env while there is none."""
 
 EAGER_INTERVAL, EAGER_FOR = 0.1, 10.0
 """Seconds between two looks just after wg0 came up, and how long: the application waits for the handshake."""
@@ -49,7 +49,9 @@ class ComponentDaemon:
         self._log = log
         self._joining: Joining | None = None
         self._application: Application | None = None
+        # When the application was told to end: for good, or to be started anew with other settings.
         self._stopping_since: float | None = None
+        self._replacing_since: float | None = None
         self._state = LinkState(0.0)
         # Both in seconds of the monotonic clock.
         self._link_at = self._eager_until = 0.0
@@ -63,7 +65,7 @@ class ComponentDaemon:
 
         Raises VpnError for what a person has to put right.
         """
-        owner = files.owner_from_environment(self._environ)
+        owner = files.owner_of_state(self._environ, self._folder)
         key = identity.load_or_make(self._folder, owner)
         lock = files.Lock(self._folder / identity.WIREGUARD_FOLDER / "daemon.lock", owner=owner)
         if not lock.acquire():
@@ -113,14 +115,16 @@ class ComponentDaemon:
         """The exit status, once it is known."""
         if self._application is not None:
             status = self._application.status
-            if status is None and self._stopping_since is not None and time.monotonic() >= self._deadline():
+            if status is None and time.monotonic() >= self._deadline():
                 self._log.warning("the application did not end within %.0f s of SIGTERM; killing it", STOP_PATIENCE)
                 self._application.kill()
                 status = self._application.status
             if status is not None:
                 self._log.info("the application has ended with status %d", status)
                 self._application.close()
-            return status
+            if status is None or self._replacing_since is None:
+                return status
+            self._application = self._replacing_since = None
         return None if self._stopping_since is None else 0
 
     def _look(self, key: PrivateKey) -> float:
@@ -136,6 +140,8 @@ class ComponentDaemon:
                 self._link_at = now + LINK_INTERVAL
             age = self._joining.age(peer)
             advice = self._state.look(peer, now, age)
+            if advice.renew:
+                self._joining.renew()
             if advice.ask:
                 self._joining.ask()
             if advice.resolve or (advice.ask and not self._joining.resolved):
@@ -155,14 +161,14 @@ class ComponentDaemon:
         self._announce(advice.up)
         if advice.up and self._command and self._application is None and self._stopping_since is None:
             self._start_application(self._joining.settings)
-        return INTERVAL if advice.up or now >= self._eager_until else EAGER_INTERVAL
+        return self._state.pause(now) if advice.up or now >= self._eager_until else EAGER_INTERVAL
 
     def _restart(self) -> float:
         assert self._joining is not None
         try:
             self._joining.start()
             now = time.monotonic()
-            self._state = LinkState(now)
+            self._state = LinkState(now, self._joining.pace)
             self._link_at, self._eager_until = now + LINK_INTERVAL, now + EAGER_FOR
             return EAGER_INTERVAL
         except DeviceError as error:
@@ -199,7 +205,9 @@ class ComponentDaemon:
                 return
             self._log.info("config.env has changed; joining anew")
             if self._application is not None and fresh.application != self._joining.settings.application:
-                self._log.warning("the application keeps its environment until it is started again")
+                self._log.info("starting the application anew, since its environment has changed")
+                self._application.signal(signal.SIGTERM)
+                self._replacing_since = time.monotonic()
             self._joining.tunnel.stop()
         self._joining = Joining(fresh, key, component_settings.INTERFACE, self._environ)
         self._up = False
@@ -214,7 +222,7 @@ class ComponentDaemon:
         if up and not self._up:
             self._log.info("joined: the hub answers")
         elif self._up and not up:
-            self._log.warning("the hub has not answered for 3 minutes; trying on")
+            self._log.warning("the hub does not answer any more; trying on")
         self._up = up
 
     def _start_application(self, settings: Settings) -> None:
@@ -227,7 +235,8 @@ class ComponentDaemon:
         self._said = line
 
     def _deadline(self) -> float:
-        return float("inf") if self._stopping_since is None else self._stopping_since + STOP_PATIENCE
+        since = [moment for moment in (self._stopping_since, self._replacing_since) if moment is not None]
+        return min(since) + STOP_PATIENCE if since else float("inf")
 
     def _descriptors(self) -> list[int | None]:
         tunnel = None if self._joining is None else self._joining.tunnel.pidfd

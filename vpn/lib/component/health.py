@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 
 from vpn.lib.component import settings as component_settings
 from vpn.lib.component.link_state import SESSION_LIFE
-from vpn.lib.errors import DeviceError, DeviceMissing, InvalidInput, StateError
+from vpn.lib.errors import DeviceError, DeviceMissing, InvalidInput, StateError, describe_os_error
 from vpn.lib.wireguard.daemons import BORINGTUN, Implementation
 from vpn.lib.wireguard.kernel import KernelDevice
 from vpn.lib.wireguard.userspace import UserspaceDevice, socket_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vpn.lib.component.settings import Settings
     from vpn.lib.wireguard.device import Device
 
 
-def unhealthy(folder: Path, environ: Mapping[str, str]) -> str | None:
-    """Why the component is not joined, or None when it is."""
+CHECK_LIMIT = 4.0
+"""Seconds that the application's check may take."""
+
+
+def unhealthy(folder: Path, environ: Mapping[str, str], check: Sequence[str] = ()) -> str | None:
+    """Why the component is not joined or its application does not work, or None when all is well.
+
+    ``check`` is a program that exits with 0 where the application works; else the first line that it prints is why it
+    does not.
+    """
     try:
         settings = component_settings.load(folder, environ)
     except FileNotFoundError:
@@ -45,7 +53,25 @@ def unhealthy(folder: Path, environ: Mapping[str, str]) -> str | None:
             f"the hub has not answered for {age / 60:.0f} minutes; check the way to {settings.hub_host}, UDP port"
             f" {settings.hub_port}"
         )
-    return None
+    return _failing(check, {**environ, **dict(settings.application)}) if check else None
+
+
+def _failing(check: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Why the application's check fails, None where it does not."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            check, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=CHECK_LIMIT, check=False
+        )
+    except OSError as error:
+        return f"cannot check the application with {check[0]}: {describe_os_error(error)}"
+    except subprocess.TimeoutExpired:
+        return f"the application did not answer within {CHECK_LIMIT:.0f} s; look at its log"
+    if done.returncode == 0:
+        return None
+    said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
+    return said[0][:300] if said else "the application does not work; look at its log"
 
 
 def _device(settings: Settings) -> Device:

@@ -8,6 +8,7 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from vpn.lib.component.link_state import DATAGRAM, ECHO, Pace
 from vpn.lib.errors import DeviceError
 from vpn.lib.wireguard.plan import Plan, plan
 from vpn.lib.wireguard.tunnel import Tunnel
@@ -25,6 +26,9 @@ KEEPALIVE = 25
 DISCARD = 9
 """The UDP port of the packets that only make the tunnel work (RFC 863)."""
 
+ECHO_REQUEST = bytes([8, 0, 0, 0, 0, 0, 0, 0])
+"""ICMP type 8 (RFC 792); the system fills in the checksum and the identifier."""
+
 
 class Joining:
     """wg0 of a component. Raises DeviceError."""
@@ -34,6 +38,7 @@ class Joining:
         self._private_key = private_key
         self.tunnel = Tunnel(interface, settings.implementation, environ)
         self._endpoint: Endpoint | None = None
+        self._protocol = _question_protocol()
 
     def start(self) -> None:
         """Bring wg0 up. A hub name that does not resolve yet is looked up again later."""
@@ -76,14 +81,25 @@ class Joining:
         """Whether it is known where the hub is."""
         return self._endpoint is not None
 
+    @property
+    def pace(self) -> Pace:
+        """How the hub is asked for a sign of life: by echo where the system lets us (icmp(7), ping_group_range)."""
+        return ECHO if self._protocol == socket.IPPROTO_ICMP else DATAGRAM
+
     def ask(self) -> None:
         """Send one small packet to the hub, inside the tunnel."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        echo = self._protocol == socket.IPPROTO_ICMP
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, self._protocol) as sender:
             sender.setblocking(False)
             try:
-                sender.sendto(b"\0", (self.settings.hub_address, DISCARD))
+                sender.sendto(ECHO_REQUEST if echo else b"\0", (self.settings.hub_address, 0 if echo else DISCARD))
             except OSError as error:
                 raise DeviceError(f"{self.tunnel.interface} takes no packets ({error.strerror})") from error
+
+    def renew(self) -> None:
+        """Forget the session with the hub; the next packet asks for a new one, at the endpoint of the settings."""
+        key = self.settings.hub_key
+        self.tunnel.device.apply(Plan(remove=(key,), add=tuple(self._wanted().peers.values())))
 
     def age(self, peer: ObservedPeer | None) -> float | None:
         """Seconds since the handshake with the hub, None when there was none."""
@@ -95,6 +111,14 @@ class Joining:
         settings = self.settings
         hub = WantedPeer(settings.hub_key, settings.preshared_key, settings.allowed_ips, self._endpoint, KEEPALIVE)
         return WantedDevice(self._private_key, 0, {settings.hub_key: hub})
+
+
+def _question_protocol() -> int:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
+    except OSError:
+        return socket.IPPROTO_UDP
+    return socket.IPPROTO_ICMP
 
 
 def resolve(host: str, port: int, patience: float = 2.0) -> Endpoint | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vpn.lib import config_env
 from vpn.lib.errors import InvalidInput
-from vpn.lib.files import Owner, owner_from_environment, state_folder
+from vpn.lib.files import Owner, owner_of_state, state_folder
 from vpn.lib.registry.addressing import AddressPlan, check, parse_range
 from vpn.lib.registry.peer import PeerType
 from vpn.lib.wireguard.types import parse_port
@@ -85,7 +85,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, kernel is True))
     owner = None
     try:
-        owner = owner_from_environment(environ)
+        owner = owner_of_state(environ, folder)
     except InvalidInput as error:
         problems.append(str(error))
     plan = _address_plan(problems, values)

@@ -1,0 +1,1 @@
+"""The real images on the real engine, used as their users use them."""

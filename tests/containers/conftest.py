@@ -1,0 +1,50 @@
+"""One deployment with everything in it for the tests that only look, or put back what they change."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.containers.deployment import COMPONENTS, Deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+UID = 1234
+"""Neither the uid that the images were built for nor the one that runs the tests."""
+
+PORT = 52820
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Hub, broker, upload service, node and researcher, made by the procedure and joined."""
+    made = Deployment(tmp_path_factory.mktemp("consortium"), f"-test{os.getpid()}", UID, PORT)
+    try:
+        made.up("vpnserver")
+        made.wait_healthy("vpnserver")
+        for name in COMPONENTS:
+            made.enrol(name)
+        made.wait_healthy(*COMPONENTS)
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+    """Makes further deployments, which are gone after the test."""
+    made: list[Deployment] = []
+
+    def make(**environ: str) -> Deployment:
+        number = len(made) + 1
+        folder = tmp_path / str(number)
+        made.append(Deployment(folder, f"-test{os.getpid()}-{number}", UID, PORT + 10 * number, **environ))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.down()

@@ -163,7 +163,7 @@ class TestHubElsewhere:
         key = key_of("node")
         assert f"its public key is {key}" in said
         assert f"  python ./vpn/bin/configure_peer.py add node hospital7 {key}\n" in said
-        assert "has not joined yet; it does so by itself once it is let in" in said
+        assert "has not joined yet; it does so by itself once it is let in (`fedbiomed_vpn status`)" in said
 
     def test_once_let_in_it_joins(self, hospital: Host) -> None:
         hospital.set(peers={"node hospital7": {"public_key": key_of("node")}})

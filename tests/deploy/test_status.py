@@ -85,9 +85,14 @@ def test_an_application_that_is_down(running: Host) -> None:
 
 
 def test_a_container_that_ended(running: Host) -> None:
-    running.container("mqtt", status="exited", health="unhealthy", said="unhealthy: long ago")
+    running.container("mqtt", status="exited", exit_code=3, health="unhealthy", said="unhealthy: long ago")
     seen = status(running, code=1)["mqtt"]
-    assert (seen["state"], seen["health"], seen["reason"], seen["application"]) == ("exited", None, None, None)
+    assert (seen["state"], seen["health"], seen["reason"], seen["application"]) == (
+        "exited",
+        None,
+        "ended with status 3",
+        None,
+    )
 
 
 def test_a_component_that_begins(running: Host) -> None:

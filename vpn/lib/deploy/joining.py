@@ -113,7 +113,7 @@ class Joining:
             self._in(component)
             return
         self._console.say(
-            f"{name}: has not joined yet; it does so by itself once it is let in, and `fedbiomed_vpn status` says so"
+            f"{name}: has not joined yet; it does so by itself once it is let in (`fedbiomed_vpn status`)"
             f"{self._health(component)}"
         )
 

@@ -56,7 +56,7 @@ def set_password(engine: Engine, password: str) -> None:
     require_running(engine)
     result = engine.execute(COMPONENTS[RESEARCHER], "notebook-password", data=password + "\n")
     if result.status != 0:
-        raise EngineError(f"the password is not set: {result.why()}")
+        raise EngineError(f"the password is not set: {result.why().removeprefix('notebook-password: ')}")
 
 
 def ask_password(stdin: TextIO) -> str:

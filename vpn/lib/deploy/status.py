@@ -133,11 +133,16 @@ def _view(
         container=engine.deployment.container(component),
         state="missing" if container is None else container.state,
         health=health,
-        reason=container.reason if container is not None and container.running else None,
+        reason=None if container is None else _reason(container),
         address=address or peer.get("address"),
         handshake_age=None if handshake is None else round(max(0.0, time.time() - handshake), 1),
         application=application if container is not None and container.running else None,
     )
+
+
+def _reason(container: Container) -> str | None:
+    """Why it is not well; of a container that has ended, its check says nothing any more."""
+    return container.reason if container.running else f"ended with status {container.exit_code}"
 
 
 def _peer(component: Component, address: str | None, peers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

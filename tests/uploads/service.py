@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parents[2] / "docker" / "restful"
 ADDRESS = "127.0.0.1"
 BOUNDARY = "6d0b3cf6a4b24cb9b6bfb2d9a5d6e5f1"
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which something that should have come will not come any more."""
 
 _CALLERS = itertools.count(2)

@@ -115,8 +115,9 @@ def test_a_service_that_is_killed(app: Path) -> None:
     with service:
         told = service.upload(b"kept").json
         lost = service.upload(b"its file will be missing").json
-        begun(service)
+        connection = begun(service)
         service.kill()
+        connection.close()
         assert service.partials()
         (app / "files" / lost["id"]).unlink()
         (app / "files" / ("a" * 48)).write_bytes(b"has no row")
@@ -124,6 +125,21 @@ def test_a_service_that_is_killed(app: Path) -> None:
         assert service.stored() == {told["id"]}
         assert service.listed() == [told]
         assert service.request("GET", told["file"]).body == b"kept"
+
+
+def test_a_gunicorn_that_is_killed_without_its_worker(app: Path) -> None:
+    """The worker ends by itself, whatever its uploads do, and the next service waits for that."""
+    with Service(app) as service:
+        told = service.upload(b"kept").json
+        connection = begun(service)
+        assert service.process is not None
+        service.process.kill()
+        service.process.wait()
+        service.spawn()  # for a moment the old worker still answers
+        eventually(lambda: service.stored() == {told["id"]}, "the half file is gone")
+        eventually(service.is_healthy, "the next service answers")
+        assert service.listed() == [told]
+        connection.close()
 
 
 def test_a_service_that_is_stopped(app: Path) -> None:

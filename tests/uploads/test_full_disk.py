@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.uploads.service import FORM_TYPE, Service, form, part
+from tests.uploads.service import FORM_TYPE, Service, eventually, form, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,15 @@ def test_an_upload_that_does_not_fit(small: Path) -> None:
         assert service.upload(bytes(2 << 20)).status == 201
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_some_room_is_left_for_the_database(small: Path, chunked: bool) -> None:
+    with Service(small) as service:
+        body = form(part(bytes(7 << 20)))
+        answer = service.request("POST", "/upload/", [body] if chunked else body, FORM_TYPE)
+        assert answer.status == 507
+        assert service.stored() == set()
+
+
 def test_an_upload_without_a_length_that_does_not_fit(small: Path) -> None:
     with Service(small) as service:
         pieces = [part(b"")[:-2], *[bytes(1 << 20)] * 10, form()]
@@ -80,6 +89,21 @@ def test_on_a_disk_that_others_have_filled_all_but_uploading_works(small: Path) 
         assert service.listed() == [second]
         others.unlink()
         assert service.upload(b"x").status == 201
+
+
+def test_what_is_being_read_can_be_deleted_on_a_full_disk(small: Path) -> None:
+    """Its room is not free before the reader has ended."""
+    with Service(small) as service:
+        told = service.upload(bytes(6 << 20)).json
+        fill(small)
+        connection = service.connect()
+        connection.request("GET", told["file"].split(str(service.port))[1])
+        response = connection.getresponse()
+        assert service.request("DELETE", told["url"]).status == 204
+        assert service.listed() == []
+        assert response.read() == bytes(6 << 20)
+        connection.close()
+        eventually(lambda: service.upload(b"x").status == 201, "the room is free again")
 
 
 def test_a_full_disk_is_said_at_the_start(small: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_second_start_finds_everything(app: Path) -> None:
         told = service.upload(b"x").json
         key = (app / "secret_key").read_bytes()
         assert service.stop() == 0
+        assert set(os.listdir(app)) == {".ballast", ".lock", "db.sqlite3", "files", "secret_key"}
         service.start()
         assert service.listed() == [told]
         assert service.request("GET", told["file"]).body == b"x"

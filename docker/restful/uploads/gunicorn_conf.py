@@ -36,8 +36,24 @@ def post_worker_init(worker: Worker) -> None:
     preparation.take_over(_CONFIGURATION)
 
 
+def worker_exit(arbiter: Arbiter, worker: Worker) -> None:
+    """Do not wait for uploads that go on: a worker whose gunicorn is gone must let go of the folder.
+
+    A worker that could not even begin ends as gunicorn wants it, with a code that stops the service.
+    """
+    if not worker.booted:
+        return
+
+    from django.db import connections
+
+    try:
+        connections.close_all()  # so that the database is one file again
+    finally:
+        os._exit(0)
+
+
 def on_exit(arbiter: Arbiter) -> None:
-    """Clean up after a worker that had to be killed because its uploads did not end in time."""
+    """Clean up after a worker that had to be killed or has ended before its uploads."""
     from uploads import preparation
 
     preparation.sweep(_CONFIGURATION)

@@ -87,3 +87,4 @@ def take_over(configuration: Configuration) -> None:
     """
     sweep(configuration)
     reconcile(configuration)
+    storage.lay_ballast(configuration.folder)

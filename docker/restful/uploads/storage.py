@@ -23,6 +23,8 @@ RESERVE = 1 << 20
 ID_PATTERN = "[0-9a-f]{48}"
 _ID = re.compile(ID_PATTERN)
 _PARTIAL = re.compile(rf"\.partial-{ID_PATTERN}")
+_BALLAST = ".ballast"
+_BALLAST_BYTES = 256 << 10
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -60,6 +62,25 @@ def sweep(folder: Path) -> int:
     for name in left:
         remove(folder, name)
     return len(left)
+
+
+def lay_ballast(folder: Path) -> None:
+    """Keep a little of the disk for the time when others have filled it; nothing where it is full already."""
+    path = folder / _BALLAST
+    if path.exists():
+        return
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(bytes(_BALLAST_BYTES))
+    except FileExistsError:
+        return  # another thread was quicker
+    except OSError:
+        path.unlink(missing_ok=True)
+
+
+def drop_ballast(folder: Path) -> None:
+    """Give that little back, for something that must be done."""
+    remove(folder, _BALLAST)
 
 
 class Partial:

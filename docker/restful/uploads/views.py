@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import FileResponse
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
@@ -133,9 +134,17 @@ class OneUpload(View):
     def delete(self, request: Request, identifier: str) -> Response:
         """Remove it."""
         upload = self._own(request, identifier)
+        configuration = _configuration()
         # The file first: on a full disk the database may need the room.
-        storage.remove(_configuration().files, upload.id)
-        upload.delete()
+        storage.remove(configuration.files, upload.id)
+        row = Upload.objects.filter(id=upload.id)
+        try:
+            row.delete()
+        except DatabaseError:
+            # Somebody may still be reading the file, which holds its room.
+            storage.drop_ballast(configuration.folder)
+            row.delete()
+        storage.lay_ballast(configuration.folder)
         log.info("upload of %d bytes deleted by %s", upload.size, upload.uploader)
         return Response(status=204)
 

@@ -14,7 +14,7 @@ from tests.bin.scripts import BIN, ROOT, Outcome
 from tests.fakes import engine as fake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 TOOL = BIN / "fedbiomed_vpn.py"
@@ -115,10 +115,11 @@ class Host:
         stdin: str = "",
         environ: Mapping[str, str] | None = None,
         here: Path | None = None,
+        through: Sequence[str] = (),
     ) -> Outcome:
-        """Run the tool in the deployment's folder, or ``here``."""
+        """Run the tool in the deployment's folder, or ``here``; ``through`` is a program that starts it."""
         done = subprocess.run(
-            self.command(*arguments),
+            [*through, *self.command(*arguments)],
             input=stdin,
             capture_output=True,
             text=True,

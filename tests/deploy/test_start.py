@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -143,6 +145,49 @@ def test_a_link_in_the_place_of_a_configuration(host: Host, tmp_path: Path) -> N
     host.config("node").symlink_to(tmp_path / "elsewhere")
     assert "is a symbolic link; put the file itself there" in host.refused("start", "--public-address", "h")
     assert (tmp_path / "elsewhere").read_text() == "mine\n"
+
+
+class TestFilesOfAnotherAccount:
+    """The containers' account is not always that of who runs the tool: what it may not read, the containers show."""
+
+    def through(self) -> list[str]:
+        # Root may read everything until it has given that up.
+        if os.geteuid() != 0:
+            return []
+        return [
+            shutil.which("setpriv") or "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-all",
+        ]
+
+    def close(self, host: Host) -> None:
+        host.set(closed=True)
+        for name in COMPONENTS:
+            host.config(name).chmod(0)
+
+    def test_a_start_that_changes_nothing(self, running: Host) -> None:
+        self.close(running)
+        before = {name: running.config(name).stat().st_ino for name in COMPONENTS}
+        assert "node: 10.221.0.2, joined, healthy" in running.done("start", through=self.through())
+        assert {name: running.config(name).stat().st_ino for name in COMPONENTS} == before
+
+    def test_status(self, running: Host) -> None:
+        self.close(running)
+        seen = json.loads(running.done("status", "--json", through=self.through()))["components"]
+        assert [component["address"] for component in seen] == [
+            "10.220.0.1",
+            "10.220.0.2",
+            "10.220.0.3",
+            "10.221.0.2",
+            "10.222.0.2",
+        ]
+        assert all(component["handshake_age"] is not None for component in seen[1:])
+
+    def test_a_component_that_does_not_run_cannot_show_it(self, running: Host) -> None:
+        running.done("stop", "node")
+        self.close(running)
+        line = running.run("start", "node", through=self.through()).err
+        assert f"cannot read {running.config('node')}: Permission denied; run this as the owner of that path" in line
 
 
 class TestHubElsewhere:

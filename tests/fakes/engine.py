@@ -33,6 +33,7 @@ NEW: State = {
     "bridge": "172.17.0.1",
     "saved": "",
     "image_in_use": "",
+    "closed": False,
     "images": {},
     "containers": {},
     "peers": {},
@@ -40,7 +41,8 @@ NEW: State = {
     "password": None,
     "calls": [],
 }
-"""The engine of a new test. ``answers``: whether the hub answers components that have been added."""
+"""The engine of a new test. ``closed``: the hub's files can be read by it alone;
+``answers``: whether the hub answers components that have been added."""
 
 
 def key_of(service: str) -> str:
@@ -52,6 +54,16 @@ def say(text: str) -> None:
     """Print a line on stdout."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def read_as_engine(path: Path) -> str:
+    """A file's text, whoever may read it: to the engine nothing is closed."""
+    mode = path.stat().st_mode
+    path.chmod(0o600)
+    try:
+        return path.read_text()
+    finally:
+        path.chmod(mode)
 
 
 class Engine:
@@ -166,7 +178,7 @@ class Engine:
             case ["cat", path] if path.startswith("/config/notebook/") and service == "researcher":
                 say(self.state["notebook"][path.rpartition("/")[2]])
             case ["cat", path] if path.startswith("/config/"):
-                sys.stdout.write((mount / path.removeprefix("/config/")).read_text())
+                sys.stdout.write(read_as_engine(mount / path.removeprefix("/config/")))
             case ["ls", "-A", "/config/notebook"] if service == "researcher":
                 say("\n".join(self.state["notebook"]))
             case ["notebook-password"] if service == "researcher":
@@ -202,7 +214,10 @@ class Engine:
             values["FEDBIOMED_NODEID"] = peer_id
         path = mount / "config_peers" / kind / peer_id / "config.env"
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         path.write_text("".join(f"export {name}={value}\n" for name, value in values.items()))
+        if self.state["closed"]:
+            path.chmod(0)
         return 0
 
     def compose(self, arguments: list[str]) -> int:

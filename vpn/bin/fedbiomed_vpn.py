@@ -10,6 +10,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if sys.version_info < (3, 11):  # noqa: UP036  (not installed by pip, which would have looked)
+    sys.exit(
+        "fedbiomed_vpn: this Python is too old; run it with Python 3.11 or newer (python3.11 fedbiomed_vpn.py ...)"
+    )
+
 if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])

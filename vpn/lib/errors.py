@@ -54,6 +54,14 @@ class Unproven(VpnError):
     """A change is saved, but the device could not be shown to follow it."""
 
 
+class EngineError(VpnError):
+    """The container engine of this machine is missing, does not answer, or did not do what it was asked."""
+
+
+class Interrupted(VpnError):
+    """The user, or the system, asked for an end."""
+
+
 def describe_os_error(error: OSError) -> str:
     """One line for an operating-system error, with the advice that fits the common ones."""
     import errno

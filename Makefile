@@ -14,14 +14,23 @@ DAEMONS = .tools/bin/boringtun-cli .tools/bin/gotatun
 # With IN_PYTEST='-k name' a part of the tests can be chosen.
 IN_PYTEST ?=
 
-.PHONY: help setup demo test check unit system bench clean
+TOOL = $(PYTHON) vpn/bin/fedbiomed_vpn.py
+
+.PHONY: help up setup demo test check unit system images containers test-fedbiomed bench clean
 
 help:
-	@echo "make demo    a consortium on this machine, in network namespaces (root)"
-	@echo "make test    style, types, unit, contract and system tests (root for the last two)"
+	@echo "make up      the whole consortium in containers on this machine (Docker)"
+	@echo "make demo    a consortium without containers, in network namespaces (root)"
+	@echo "make test    style, types, unit, contract, system and container tests (root, Docker)"
 	@echo "make check   style and types only          make unit    tests that need no root"
+	@echo "make test-fedbiomed   a federated training with the real Fed-BioMed (Docker, 30 GB of disk)"
 	@echo "make bench   the measurements of docs/benchmarks.md (root)"
 	@echo "make clean   remove what these targets made in this folder"
+
+up:
+	@$(TOOL) build
+	@$(TOOL) start
+	@$(TOOL) status
 
 setup: $(VENV)/ready $(DAEMONS)
 	@$(BIN)/python -m compileall -q vpn lab benchmarks
@@ -31,7 +40,7 @@ demo:
 	@$(MAKE) --no-print-directory setup
 	@$(BIN)/python -m lab.demo
 
-test: setup check unit system
+test: setup check unit system containers
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -39,10 +48,21 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest -n 2 -m "not system" $(IN_PYTEST)
+	$(BIN)/python -m pytest -n 2 -m "not system and not containers and not fedbiomed" $(IN_PYTEST)
 
 system: setup
 	$(BIN)/python -m pytest -n 2 -m system $(IN_PYTEST)
+
+# The images without Fed-BioMed: what is tested of them is ours. `make up` builds them with it again.
+images: .tools/engine
+	FEDBIOMED=none $(TOOL) build
+
+containers: setup images
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m containers $(IN_PYTEST)
+
+test-fedbiomed: setup .tools/engine
+	$(TOOL) build vpnserver node researcher
+	$(BIN)/python -m pytest -m fedbiomed $(IN_PYTEST)
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
@@ -64,6 +84,15 @@ clean:
 	else \
 		echo "As root, install what is missing: apt-get install $(PACKAGES)" >&2; exit 1; \
 	fi
+
+# Whatever Docker is there is left alone; where there is none, Debian's.
+.tools/engine:
+	@mkdir -p .tools
+	@docker version > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && ! command -v docker > /dev/null && \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y docker.io docker-compose && \
+		service docker start && sleep 3 && docker version > /dev/null; } || \
+		{ echo "Docker is not there or does not answer: install it, start it (systemctl start docker), try again" >&2; exit 1; }
+	@touch $@
 
 # compat: the newer editable modes add 15 ms to every start of this Python.
 $(VENV)/ready: setup.cfg pyproject.toml .tools/packages

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lab.consortium import Component
 
 SCRIPT = str(Path(__file__).with_name("flow.py"))
-PORT = 7007
+PORT = 1883
 
 BROKER = "10.220.0.2"
 """The address of management mqtt."""

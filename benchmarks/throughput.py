@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BROKER, PORT = "10.220.0.2", 1883
 ROUNDS, SECONDS = 31, 0.4
-LIMIT = 1.1
+LIMIT, COST_LIMIT = 1.1, 1.2
 
 
 def receive() -> None:
@@ -122,8 +122,8 @@ def main() -> int:
     text = f"{rates[0]:.0f} : {rates[1]:.0f} Mbit/s"
     print(f"| throughput through the hub, without : with the firewall | {text} | {rate:.2f} | {LIMIT:g} |")
     text = f"{costs[0]:.1f} : {costs[1]:.1f} s"
-    print(f"| the hub's processor time for a GiB, with : without the firewall | {text} | {cost:.2f} | {LIMIT:g} |")
-    return 0 if max(rate, cost) <= LIMIT else 1
+    print(f"| the hub's processor time for a GiB, with : without the firewall | {text} | {cost:.2f} | {COST_LIMIT:g} |")
+    return 0 if rate <= LIMIT and cost <= COST_LIMIT else 1
 
 
 if __name__ == "__main__":

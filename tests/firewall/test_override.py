@@ -22,6 +22,13 @@ def test_a_policy_that_is_written_is_read_again(policy: Policy) -> None:
     assert parse(override.render(policy)) == policy
 
 
+def test_a_policy_of_many_ports_is_short_enough_to_be_read_again() -> None:
+    ports = ", ".join(map(str, range(1, 6000, 2)))
+    policy = parse("".join(f"[[allow]]\nfrom = '{source}'\nto = 'mqtt'\ntcp = [{ports}]\n" for source in ["node"]))
+    assert len(policy.rules) == 3000
+    assert parse(override.render(policy)) == policy
+
+
 def test_numbers_ranges_and_both_protocols_are_read() -> None:
     text = "# ours\n" + RULE + 'tcp = [1883, "8883-8884"]\nudp = [53] # names\n\n' + RULE + "tcp = [1884]\n"
     assert [str(rule) for rule in parse(text).rules] == [
@@ -85,10 +92,12 @@ def test_what_is_no_toml_is_named_with_its_line(text: str) -> None:
 
 
 def test_a_file_that_is_too_long_or_too_deep_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="longer than 500 lines"):
-        parse("#\n" * 501)
+    with pytest.raises(InvalidInput, match="longer than 300 lines"):
+        parse("#\n" * 301)
+    with pytest.raises(InvalidInput, match="or 32768 characters"):
+        parse("#" * 32769)
     with pytest.raises(InvalidInput, match=r"nested too deeply|not TOML"):
-        parse("allow = " + "[" * 100_000)
+        parse("allow = " + "[" * 30_000)
 
 
 _WORDS = st.sampled_from(
@@ -127,6 +136,11 @@ def test_any_text_is_a_policy_or_refused_in_one_printable_line(text: str) -> Non
         assert parse(override.render(policy)) == policy
     assert problem.isprintable()
     assert len(problem) < 400
+
+
+def test_a_number_that_python_does_not_read_is_no_toml() -> None:
+    with pytest.raises(InvalidInput, match=r"^policy\.toml: not TOML: Exceeds the limit"):
+        parse(f"allow = {'9' * 5000}\n")
 
 
 def test_the_default_is_written_as_a_person_would() -> None:

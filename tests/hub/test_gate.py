@@ -252,6 +252,16 @@ def test_the_last_good_policy_outlives_the_hub(world: World) -> None:
     assert "policy.toml: not TOML" in again.problem
 
 
+def test_the_longest_policy_is_kept_too(world: World) -> None:
+    ports = ",".join(map(str, range(1, 12500, 2)))
+    world.write(f'allow=[{{from="node",to="mqtt",tcp=[{ports}]}}]')
+    world.reread()
+    kept = policy_file.in_force(world.settings)
+    assert world.gate.problem == ""
+    assert kept is not None
+    assert len(kept.rules) == 6250
+
+
 def test_a_hub_that_never_had_a_valid_policy_allows_nothing(world: World) -> None:
     world.write("broken")
     world.gate = world.new_gate()

@@ -287,6 +287,15 @@ def test_a_hub_that_can_neither_load_rules_nor_stop_forwarding_keeps_wg0_down(id
     assert not reaches(node.host, BROKER, 1883)
 
 
+def test_a_hub_whose_nft_hangs_stops_all_the_same(idle: Consortium) -> None:
+    hub, programs = idle.hub, Programs(idle.hub)
+    programs.be_real()
+    hub.start()
+    programs.be("exec sleep 60")
+    assert hub.stop() == 0
+    assert "the firewall's table stays" in hub.log.read_text()
+
+
 @pytest.mark.parametrize("change", ["delete table inet fedbiomed_vpn", "flush table inet fedbiomed_vpn"])
 def test_a_table_that_was_changed_by_hand_is_put_back_and_others_are_left_alone(
     consortium: Consortium, change: str

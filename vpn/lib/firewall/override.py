@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn
 
 from vpn.lib.errors import InvalidInput
@@ -22,7 +23,7 @@ from vpn.lib.firewall.policy import TCP, UDP, Policy, Role, Rule, make, refuse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LINES = 500
+LINES, CHARACTERS = 300, 32768
 """The longest file. Far more than a matrix of five roles needs, and a bound on what a damaged one can cost."""
 
 _ALLOW = "allow"
@@ -31,14 +32,19 @@ _RANGE = re.compile(r"([1-9]\d{0,4})-([1-9]\d{0,4})", re.ASCII)
 _Path = tuple[str | int, ...]
 
 
-def parse(text: str, source: str) -> Policy:
-    """The policy of a file's text; ``source`` names it in errors. Raises InvalidInput with line and value."""
-    if text.count("\n") > LINES:
-        raise InvalidInput(f"{source} is longer than {LINES} lines; a policy has one [[allow]] for two roles")
+def parse(text: str, source: str, longest: int = CHARACTERS) -> Policy:
+    """The policy of a file's text of at most ``longest`` characters; ``source`` names it in errors.
+
+    Raises InvalidInput with line and value.
+    """
+    if text.count("\n") > LINES or len(text) > longest:
+        raise InvalidInput(
+            f"{source} is longer than {LINES} lines or {longest} characters; write one [[allow]] for two roles"
+        )
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # tomllib itself names line and column.
+    except ValueError as error:
+        # tomllib itself names line and column; but a number of thousands of digits is Python's own ValueError.
         raise InvalidInput(
             f"{source}: not TOML: {_shown(str(error), bare=True)}; compare it with the example in docs/operation.md"
         ) from error
@@ -59,14 +65,19 @@ def parse(text: str, source: str) -> Policy:
 
 
 def render(policy: Policy) -> str:
-    """The text of a file with this policy: parsed, it gives it again."""
+    """The text of a file with this policy: parsed, it gives it again.
+
+    It may be longer than what the policy was parsed from, though not twice as long.
+    """
     if not policy.rules:
         return f"{_ALLOW} = []\n"
     blocks = []
-    for rule in policy.rules:
-        head = f'[[{_ALLOW}]]\nfrom = "{rule.source.value}"\nto = "{rule.target.value}"\n'
-        ports = rule.ports if rule.first == rule.last else f'"{rule.ports}"'
-        blocks.append(f"{head}{rule.protocol} = [{ports}]\n")
+    for (source, target), together in groupby(policy.rules, key=lambda rule: (rule.source.value, rule.target.value)):
+        lines = [f"[[{_ALLOW}]]", f'from = "{source}"', f'to = "{target}"']
+        for protocol, rules in groupby(together, key=lambda rule: rule.protocol):
+            ports = [rule.ports if rule.first == rule.last else f'"{rule.ports}"' for rule in rules]
+            lines.append(f"{protocol} = [{', '.join(ports)}]")
+        blocks.append("".join(f"{line}\n" for line in lines))
     return "\n".join(blocks)
 
 
@@ -138,7 +149,7 @@ def _line(text: str, path: _Path) -> int:
             continue
         try:
             found: object = tomllib.loads("\n".join(lines[:number]))
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
         try:
             for step in path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib.errors import FirewallError, InvalidInput, StateError
 from vpn.lib.firewall.nftables import HUB, denied
-from vpn.lib.firewall.policy import NEVER, NOTHING, TCP, UDP, Policy, Role, role_of
+from vpn.lib.firewall.policy import NEVER, TCP, UDP, Policy, Role, role_of
 from vpn.lib.hub import policy_file, status
 from vpn.lib.hub.listing import table
 from vpn.lib.registry.peer import parse_name, parse_type
@@ -54,7 +54,10 @@ def load(settings: Settings) -> Matrix:
     published = status.load(settings)
     if published is None:
         return Matrix(policy_file.read(settings), False, (), None)
-    policy, notes = policy_file.in_force(settings) or NOTHING, []
+    policy, notes = policy_file.in_force(settings), []
+    if policy is None:
+        policy = policy_file.read(settings)
+        notes.append("what is in force cannot be told; this is what the hub was given. Is the disk full?")
     if published.problem:
         notes.append(f"the hub is unhealthy: {published.problem}")
     try:

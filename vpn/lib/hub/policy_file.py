@@ -42,7 +42,7 @@ def in_force(settings: Settings) -> Policy | None:
     """
     kept = settings.folder / WIREGUARD_FOLDER / FILE
     try:
-        return override.parse(files.read_text(kept), str(kept))
+        return override.parse(files.read_text(kept), str(kept), 2 * override.CHARACTERS)
     except (FileNotFoundError, InvalidInput, StateError):
         return None
 

@@ -136,8 +136,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_command_starts_without_the_modules_that_take_long_to_import() -> None:
-    too_much = loaded_by("import vpn.bin.configure_peer").intersection(HEAVY)
+@pytest.mark.parametrize("module", ["vpn.bin.configure_peer", "vpn.lib.hub.matrix"])
+def test_a_command_starts_without_the_modules_that_take_long_to_import(module: str) -> None:
+    too_much = loaded_by(f"import {module}").intersection(HEAVY)
     assert not too_much, f"a command must start fast; import these where they are used: {sorted(too_much)}"
 
 

@@ -288,6 +288,18 @@ def test_a_hub_that_loaded_nothing_removes_nothing(world: World) -> None:
     assert world.kernel.table == "somebody's"
 
 
+def test_a_table_whose_listing_failed_is_removed_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> str:
+        raise FirewallError("nft did not end within 5 s")
+
+    monkeypatch.setattr(world.kernel, "listing", silent)
+    world.start()
+    assert not world.forwards()
+    assert world.kernel.table
+    world.gate.close()
+    assert world.kernel.table == ""
+
+
 def test_a_table_that_cannot_be_removed_is_told(world: World) -> None:
     world.start()
     world.kernel.refusing = "nft is not installed"

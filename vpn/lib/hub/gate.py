@@ -52,6 +52,7 @@ class Gate:
         self._policy_problem = self._load_problem = self._forwarding_problem = ""
         # What is loaded: as it was given, as nft lists it, and the generation at which it was seen so.
         self._text = self._listing = ""
+        self._ever_loaded = False
         self._generation = -1
         # In seconds of the monotonic clock.
         self._retry_at = self._report_at = 0.0
@@ -102,8 +103,8 @@ class Gate:
             self._report()
 
     def close(self) -> None:
-        """Remove the table that was loaded. To be called once wg0 is gone."""
-        if self._text:
+        """Remove the table, if one was loaded. To be called once wg0 is gone."""
+        if self._ever_loaded:
             try:
                 self._nft.remove()
             except FirewallError as error:
@@ -154,6 +155,7 @@ class Gate:
 
     def _load(self, text: str) -> None:
         self._nft.load(text)
+        self._ever_loaded = True
         self._generation = self._changes()
         self._listing = self._nft.listing()
         self._text = text

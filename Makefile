@@ -67,6 +67,7 @@ test-fedbiomed: setup .tools/engine
 bench: setup
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.recovery
+	$(BIN)/python -m benchmarks.throughput
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

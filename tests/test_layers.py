@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 COMMON = {"errors", "files", "config_env", "logs", "signals"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "bin": {"hub", "component", "deploy", "registry", "firewall", "wireguard", *COMMON},
-    "hub": {"registry", "firewall", "wireguard", *COMMON},
+    "bin": {"hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
+    "hub": {"registry", "firewall", "nft", "wireguard", *COMMON},
     "deploy": {"hub", "registry", "wireguard", *COMMON},
-    "component": {"wireguard", *COMMON},
+    "component": {"nft", "wireguard", *COMMON},
     "registry": {"wireguard", *COMMON},
-    "firewall": {"registry", "wireguard", *COMMON},
+    "firewall": {"registry", "nft", "wireguard", *COMMON},
+    "nft": {"errors"},
     "wireguard": {"errors", "files"},
     "config_env": {"errors", "files"},
     "files": {"errors"},
@@ -33,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WHY = {
     "wireguard": "it knows no hub and no type of peer, so that it can be used on its own",
     "component": "a component is installed at a hospital: nothing of the hub or its registry belongs there",
+    "nft": "hub and component load their tables with it, and a component knows nothing of peers and policies",
     "registry": "the hub stands on the registry, and a second registry is to fit under the same hub",
 }
 
@@ -115,6 +117,8 @@ def test_the_order_has_no_circles() -> None:
         ("vpn.lib.registry.store", "if TYPE_CHECKING:\n    from vpn.lib.hub.settings import Settings"),
         ("vpn.lib.component.daemon", "from vpn.lib.registry.peer import Peer"),
         ("vpn.lib.component.daemon", "from vpn.lib.hub import settings"),
+        ("vpn.lib.component.daemon", "from vpn.lib.firewall import policy"),
+        ("vpn.lib.nft.component_table", "from vpn.lib.firewall.policy import Role"),
         ("vpn.lib.files", "from vpn.bin import configure_peer"),
         ("vpn.lib.errors", "from vpn.lib.files import write"),
     ],
@@ -132,8 +136,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_a_command_starts_without_the_modules_that_take_long_to_import() -> None:
-    too_much = loaded_by("import vpn.bin.configure_peer").intersection(HEAVY)
+@pytest.mark.parametrize("module", ["vpn.bin.configure_peer", "vpn.lib.hub.matrix"])
+def test_a_command_starts_without_the_modules_that_take_long_to_import(module: str) -> None:
+    too_much = loaded_by(f"import {module}").intersection(HEAVY)
     assert not too_much, f"a command must start fast; import these where they are used: {sorted(too_much)}"
 
 

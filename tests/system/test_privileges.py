@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.consortium import ROOT
+from lab.consortium import ROOT, script
 from tests.system.traffic import BROKER
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def test_another_user_with_nothing_but_net_admin_runs_the_hub(idle: Consortium) 
     hub = idle.hub
     # In a mount namespace of the host's own.
     hub.host.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "vpnlab", "/mnt"])
-    # Some systems let root alone open theirs.
+    # udev lets everybody open it; where there is no udev, root alone may.
     hub.host.run(["mknod", "-m", "0666", "/mnt/tun", "c", "10", "200"])
     hub.host.run(["mount", "--bind", "/mnt/tun", "/dev/net/tun"])
     command = reachable_python(hub)
@@ -99,4 +100,11 @@ def test_another_user_with_nothing_but_net_admin_runs_the_hub(idle: Consortium) 
         component.start()
         component.wait_joined()
     assert component.ping(BROKER, deadline=5)
+    # The firewall too: rules loaded, forwarding turned on, denied packets counted, and all of it taken back.
+    assert "table inet fedbiomed_vpn" in hub.host.run(["nft", "list", "tables"]).stdout
+    assert not component.ping("10.221.0.9", deadline=0.5)
+    counted = json.loads(hub.host.run([*configure, "policy", "--json"]).stdout)["denied"]
+    assert hub.host.run([*script("vpn_server"), "health"]).stdout == "healthy\n"
+    assert {(item["from"], item["to"]): item["packets"] for item in counted}["node", "node"] == 1
     assert hub.stop() == 0
+    assert hub.host.run(["nft", "list", "tables"]).stdout == ""

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import subprocess
 
     from lab.consortium import Component
+    from lab.network import Host
 
 SCRIPT = str(Path(__file__).with_name("flow.py"))
-PORT = 7007
+PORT = 1883
+"""The broker's, which the hub's firewall lets nodes and researchers reach."""
 
 BROKER = "10.220.0.2"
 """The address of management mqtt."""
@@ -71,8 +73,21 @@ class Flow(Traffic):
         super().__init__(component.host.start([sys.executable, SCRIPT, "send", address, str(PORT)], log=log), log)
 
 
-def serve(component: Component) -> None:
-    """Echo TCP flows on this component."""
-    log = component.folder.with_name(f"{component.host.name}.serve")
-    component.host.start([sys.executable, SCRIPT, "serve", str(PORT)], log=log)
-    wait_until(lambda: "listening" in log.read_text(), 30, f"{component.host.name} listens")
+def serve(component: Component, *ports: int) -> None:
+    """Echo TCP flows on this component, at the broker's port where no other is named."""
+    for port in ports or (PORT,):
+        serve_on(component.host, port, component.folder.with_name(f"{component.host.name}.serve{port}"))
+
+
+def serve_on(host: Host, port: int, log: Path) -> None:
+    """Echo TCP flows on this host, at all of its addresses."""
+    host.start([sys.executable, SCRIPT, "serve", str(port)], log=log)
+    wait_until(lambda: "listening" in log.read_text(), 30, f"{host.name} listens")
+
+
+def reaches(host: Host, address: str, port: int, *, seconds: float = 1) -> bool:
+    """Whether a TCP connection to there is made within a few seconds."""
+    code = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))"
+    done = host.run([sys.executable, "-c", code, address, str(port), f"{seconds:g}"], check=False)
+    assert done.returncode == 0 or done.stderr.rstrip().endswith(("timed out", "refused", "unreachable")), done.stderr
+    return done.returncode == 0

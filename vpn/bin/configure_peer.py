@@ -26,7 +26,9 @@ from vpn.lib.wireguard.keys import PublicKey
 
 if TYPE_CHECKING:
     import argparse
+    from ipaddress import IPv4Address
 
+    from vpn.lib.hub.settings import Settings
     from vpn.lib.hub.state import Notice
     from vpn.lib.registry.peer import PeerName
 
@@ -61,6 +63,8 @@ def _run(arguments: argparse.Namespace) -> int:
     key = None
     if "key" in arguments:
         key = PublicKey.parse(_standard_input() if arguments.key == "-" else arguments.key)
+    if arguments.command == "policy":
+        return _policy(settings, arguments)
     if arguments.command == "genconf":
         _ = settings.endpoint  # refused before there is a registry
     elif arguments.command != "public-key" and not state.exists(settings):
@@ -107,6 +111,30 @@ def _show(hub: Hub, name: PeerName, as_json: bool) -> None:
 
     view = listing.view_one(hub, name)
     print(listing.one_as_json(view) if as_json else listing.one_as_text(view, hub.config_path(name)))
+
+
+def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
+    from vpn.lib.hub import matrix
+
+    found = matrix.load(settings)
+    if arguments.question is None:
+        found = matrix.count(found, os.environ)
+        print(matrix.as_json(found) if arguments.json else matrix.as_table(found))
+    for note in found.notes:
+        _notify(state.Notice(True, note))
+    if arguments.question is None:
+        return 0
+    ends = (arguments.source, arguments.target)
+    answer = matrix.answer(settings, found.policy, ends, arguments.port, lambda name: _address(settings, name))
+    print(f"{'yes' if answer.allowed else 'no'}: {answer.reason}")
+    return 0 if answer.allowed else 1
+
+
+def _address(settings: Settings, name: PeerName) -> IPv4Address:
+    if not state.exists(settings):
+        raise Refused(f"{name} is not registered, and nothing else is; run `genconf {name}` first")
+    with Hub(settings, open_device(settings), command="policy", notify=_notify) as hub:
+        return hub.peer(name).address
 
 
 def _print_configured(done: Configured, path: Path) -> None:
@@ -183,6 +211,20 @@ def _parser() -> argparse.ArgumentParser:
             child.add_argument("--json", action="store_true", help="for programs")
     listing = commands.add_parser("list", help="all components", description="all components")
     listing.add_argument("--json", action="store_true", help="for programs")
+    policy = commands.add_parser(
+        "policy", help="who may reach whom", description="who may reach whom, and what was denied"
+    )
+    policy.add_argument("--json", action="store_true", help="for programs")
+    questions = policy.add_subparsers(dest="question", metavar="check", prog="configure_peer.py policy")
+    check = questions.add_parser(
+        "check",
+        help="exit 0 if FROM may reach the port of TO",
+        description="whether FROM may reach PORT of TO, and why",
+    )
+    end = "mqtt, restful, management, node, researcher, hub, or TYPE/ID of a peer"
+    check.add_argument("source", metavar="FROM", help=end)
+    check.add_argument("target", metavar="TO", help="likewise")
+    check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")
     commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
     return parser
 

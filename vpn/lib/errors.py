@@ -50,6 +50,10 @@ class DeviceRefused(DeviceError):
         self.errno = errno
 
 
+class FirewallError(VpnError):
+    """The packet filter could not be loaded, read or removed. What was loaded before is still in force."""
+
+
 class Unproven(VpnError):
     """A change is saved, but the device could not be shown to follow it."""
 

@@ -9,12 +9,14 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import Busy, DeviceError, Refused, StateError, VpnError, describe_os_error
 from vpn.lib.hub import projections, settings as hub_settings, state, status
+from vpn.lib.hub.forwarding import StillForwarding
+from vpn.lib.hub.gate import Gate
 from vpn.lib.hub.keeper import Keeper
+from vpn.lib.nft.loader import Nft
 from vpn.lib.signals import SignalWaiter
 from vpn.lib.wireguard.daemons import Implementation
 from vpn.lib.wireguard.process import check_udp_port_free
@@ -33,7 +35,7 @@ QUICKEST, SLOWEST = 0.2, 5.0
 An endpoint that was not seen before the WireGuard daemon dies is not remembered, so looks are frequent."""
 
 LINK_INTERVAL = 1.0
-"""Seconds between two looks at the interface itself."""
+"""Seconds between two looks at the interface itself, and at the firewall's rules."""
 
 SPEAKING = 0.1
 """Seconds between two looks at whether more first words are due."""
@@ -42,7 +44,7 @@ BACK_OFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each new try to bring wg0 up; the last stays."""
 
 CHECK_EVERY = 600.0
-"""Seconds between two looks at ``config_peers`` and ``wg0.conf``, which others may damage."""
+"""Seconds between two looks at ``config_peers``, ``wg0.conf`` and ``policy.toml``, which others change."""
 
 OPEN_LIMIT = 30.0
 """Seconds that the hub's start waits for a command that is changing the registry."""
@@ -59,13 +61,14 @@ class HubDaemon:
         self._environ = environ
         self._log = log
         self._tunnel = self._new_tunnel()
+        self._nft = Nft(environ)
+        self._gate = Gate(settings, self._nft, log)
         # A moment later, so that the first peers are on their way before it takes its part of the processor.
         self._importing = threading.Timer(0.03, _import_netlink)
         self._importing.daemon = True
         self._background: deque[Iterator[None]] = deque()
         self._published: status.Status | None = None
         self._abandoned: list[Registry] = []
-        self._forwarding_problem = ""
         # All in seconds of the monotonic clock; None for never.
         self._look_at = self._link_at = self._check_at = 0.0
         self._speak_at: float | None = None
@@ -83,7 +86,7 @@ class HubDaemon:
         lock = state.daemon_lock(self._settings)
         if not lock.acquire():
             raise Refused(f"another hub runs on {self._settings.folder}; stop it before you start this one")
-        # A WireGuard daemon that hangs would hold up the stop until its time limit.
+        # A WireGuard daemon or nft that hangs would hold up the stop until its time limit.
         hurry = self._kill
         with SignalWaiter((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), hurry) as signals:
             try:
@@ -97,6 +100,7 @@ class HubDaemon:
                 return self._serve(registry, keeper, signals)
             finally:
                 self._tunnel.stop()
+                self._gate.close()
                 status.clear(self._settings)
                 lock.release()
 
@@ -115,6 +119,7 @@ class HubDaemon:
 
     def _kill(self) -> None:
         self._tunnel.kill()
+        self._nft.kill()
 
     @contextmanager
     def _lock_if_free(self) -> Iterator[None]:
@@ -138,7 +143,13 @@ class HubDaemon:
         if self._tunnel.implementation is not Implementation.KERNEL:
             check_udp_port_free(self._settings.port)
         keeper = Keeper(self._settings, registry, self._tunnel, self._log)
-        self._bring_up(keeper)
+        self._check_at = time.monotonic()
+        try:
+            self._bring_up(keeper)
+        except StillForwarding as error:
+            # The hub waits for its rules, unhealthy, and is ready once it has them.
+            self._postpone(error)
+            return keeper
         self._log.info(
             "ready: %s on UDP port %d with %s, %d peers, public key %s",
             self._tunnel.interface,
@@ -147,7 +158,6 @@ class HubDaemon:
             keeper.peer_count,
             registry.public_key(),
         )
-        self._check_at = time.monotonic()
         return keeper
 
     def _serve(self, registry: Registry, keeper: Keeper, signals: SignalWaiter) -> int:
@@ -225,17 +235,19 @@ class HubDaemon:
             if keeper.has_words and self._speak_at is None:
                 self._speak_at = now
             self._failures = 0
-            self._publish(self._forwarding_problem)
+            self._publish(self._gate.problem)
             duration = time.monotonic() - now
             self._look_at = now + duration + _pace(duration)
         if now >= self._link_at:
             if not self._tunnel.configured(self._settings.plan.hub):
                 raise DeviceError(f"{self._tunnel.interface} has lost its address, or is gone or down")
+            self._gate.look()
             self._link_at = time.monotonic() + LINK_INTERVAL
 
     def _bring_up(self, keeper: Keeper) -> None:
         """Start the tunnel, fill it, and let it forward. Raises DeviceError, with nothing left behind."""
         try:
+            self._gate.prepare()
             # A command that found the device before it has its key would hang boringtun with its peer.
             # Two threads that import parts of one package at the same time can wait for each other: Python ends that
             # with an error in one of them. So before netlink is used, the thread is done.
@@ -245,14 +257,12 @@ class HubDaemon:
                 self._tunnel.start()
                 keeper.fill()
             self._importing.join()
+            self._gate.open()
             self._tunnel.configure(self._settings.plan.hub)
         except BaseException:
             self._tunnel.stop(patience=0)
             raise
-        self._forwarding_problem = allow_forwarding(self._tunnel.interface)
-        if self._forwarding_problem:
-            self._log.error("%s", self._forwarding_problem)
-        self._publish(self._forwarding_problem)
+        self._publish(self._gate.problem)
         self._look_at = time.monotonic() + QUICKEST
         self._link_at = time.monotonic() + LINK_INTERVAL
         self._speak_at = time.monotonic()
@@ -263,16 +273,20 @@ class HubDaemon:
         try:
             self._bring_up(keeper)
         except VpnError as error:
-            pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-            self._failures += 1
-            self._retry_at = time.monotonic() + pause
-            self._publish(str(error))
-            self._log.error("%s; trying again in %.1f s", error, pause)
+            self._postpone(error)
             return
         self._log.info("%s is back", self._tunnel.interface)
 
+    def _postpone(self, error: VpnError) -> None:
+        """Try again after a pause, longer each time."""
+        pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        self._failures += 1
+        self._retry_at = time.monotonic() + pause
+        self._publish(str(error))
+        self._log.error("%s; trying again in %.1f s", error, pause)
+
     def _reload(self, keeper: Keeper, registry: Registry) -> Keeper:
-        """SIGHUP: the settings again. Invalid ones change nothing."""
+        """SIGHUP: the settings and the policy again. Invalid ones change nothing."""
         try:
             fresh = hub_settings.load(self._environ)
             _ = fresh.endpoint
@@ -280,12 +294,14 @@ class HubDaemon:
                 check_udp_port_free(fresh.port)
         except VpnError as error:
             self._log.error("the settings stay as they were: %s", error)
-            return keeper
+            fresh = self._settings
+        else:
+            self._log.info("read the settings again: %s", "unchanged" if fresh == self._settings else "changed")
+        self._gate.reread(fresh)
+        self._link_at = 0.0
         if fresh == self._settings:
-            self._log.info("read the settings again: unchanged")
             return keeper
         before, self._settings = self._settings, fresh
-        self._log.info("read the settings again: changed")
         self._check_at = time.monotonic()
         if (fresh.wireguard, fresh.plan.hub) != (before.wireguard, before.plan.hub):
             self._tunnel.stop()
@@ -298,6 +314,7 @@ class HubDaemon:
         """Do a little of the background work; true while there is more."""
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + CHECK_EVERY
+            self._gate.reread(self._settings)
             self._background.append(projections.repair_tree(self._settings, registry, self._log))
             self._project_at = time.monotonic()
         if self._project_at is not None and time.monotonic() >= self._project_at:
@@ -325,28 +342,6 @@ class HubDaemon:
 
     def _notice(self, notice: state.Notice) -> None:
         (self._log.warning if notice.warning else self._log.info)("%s", notice.text)
-
-
-def allow_forwarding(interface: str) -> str:
-    """Let packets pass from peer to peer; what to do where that fails, else empty.
-
-    Only this interface is opened, not the whole machine. Redirects would tell peers to go directly, which
-    a tunnel cannot (the kernel's WireGuard turns them off by itself, linux/drivers/net/wireguard).
-    """
-    base = Path("/proc/sys/net/ipv4/conf")
-    for name in (interface, "all"):
-        with suppress(OSError):
-            (base / name / "send_redirects").write_text("0")
-    forwarding = base / interface / "forwarding"
-    try:
-        if forwarding.read_text().strip() != "1":
-            forwarding.write_text("1")
-    except OSError:
-        return (
-            "peers cannot reach each other: forwarding is off and may not be turned on; run the hub with the sysctl"
-            " net.ipv4.ip_forward=1 (docker-compose: `sysctls`)"
-        )
-    return ""
 
 
 def _pace(duration: float) -> float:

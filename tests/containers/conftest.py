@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 UID = 1234
 """Neither the uid that the images were built for nor the one that runs the tests."""
 
-PORT = 52820
+PORT = 52820 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The first of the ports that this process's deployments publish."""
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from vpn.lib.component import identity, settings as component_settings
 from vpn.lib.component.application import Application, reap
 from vpn.lib.component.joining import Joining
 from vpn.lib.component.link_state import LinkState
+from vpn.lib.component.shield import Shield
 from vpn.lib.errors import DeviceError, InvalidInput, Refused, StateError
 from vpn.lib.signals import SignalWaiter
 
@@ -53,6 +54,7 @@ class ComponentDaemon:
         self._stopping_since: float | None = None
         self._replacing_since: float | None = None
         self._state = LinkState(0.0)
+        self._shield = Shield(environ, component_settings.INTERFACE, log)
         # Both in seconds of the monotonic clock.
         self._link_at = self._eager_until = 0.0
         self._stamp: tuple[int, ...] | None = None
@@ -78,12 +80,14 @@ class ComponentDaemon:
                     self._application.kill()
                 if self._joining is not None:
                     self._joining.tunnel.stop()
+                self._shield.remove()
                 lock.release()
 
     def _hurry(self) -> None:
         # A WireGuard daemon that hangs would hold up the stop until its time limit.
         if self._joining is not None and self._application is None:
             self._joining.tunnel.kill()
+            self._shield.kill()
 
     def _loop(self, key: PrivateKey, signals: SignalWaiter) -> int:
         look_at = 0.0
@@ -138,6 +142,9 @@ class ComponentDaemon:
             if now >= self._link_at:
                 self._joining.check_link()
                 self._link_at = now + LINK_INTERVAL
+                self._protect(self._joining)
+            elif self._shield.problem:
+                self._protect(self._joining)
             age = self._joining.age(peer)
             advice = self._state.look(peer, now, age)
             if advice.renew:
@@ -159,14 +166,18 @@ class ComponentDaemon:
             self._replaced += 1
             return max(self._restart(), pause)
         self._announce(advice.up)
-        if advice.up and self._command and self._application is None and self._stopping_since is None:
+        ready = advice.up and not self._shield.problem
+        if ready and self._command and self._application is None and self._stopping_since is None:
             self._start_application(self._joining.settings)
         return self._state.pause(now) if advice.up or now >= self._eager_until else EAGER_INTERVAL
 
     def _restart(self) -> float:
         assert self._joining is not None
         try:
+            # Before there is a tunnel: what is meant for the VPN must not take another way meanwhile.
+            self._shield.ensure(self._joining.settings.allowed_ips, 0)
             self._joining.start()
+            self._protect(self._joining)
             now = time.monotonic()
             self._state = LinkState(now, self._joining.pace)
             self._link_at, self._eager_until = now + LINK_INTERVAL, now + EAGER_FOR
@@ -176,6 +187,9 @@ class ComponentDaemon:
             self._failures += 1
             self._log.error("%s; trying again in %.1f s", error, pause)
             return pause
+
+    def _protect(self, joining: Joining) -> None:
+        self._shield.ensure(joining.settings.allowed_ips, joining.tunnel.device.read().listen_port)
 
     def _follow_settings(self, key: PrivateKey) -> None:
         """Read config.env when it has changed. A bad one is named, and the one before it stays in force."""

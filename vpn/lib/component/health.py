@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vpn.lib.component import settings as component_settings
+from vpn.lib.component import settings as component_settings, shield
 from vpn.lib.component.link_state import SESSION_LIFE
 from vpn.lib.errors import DeviceError, DeviceMissing, InvalidInput, StateError, describe_os_error
 from vpn.lib.wireguard.daemons import BORINGTUN, Implementation
@@ -53,6 +53,8 @@ def unhealthy(folder: Path, environ: Mapping[str, str], check: Sequence[str] = (
             f"the hub has not answered for {age / 60:.0f} minutes; check the way to {settings.hub_host}, UDP port"
             f" {settings.hub_port}"
         )
+    if problem := shield.missing(environ):
+        return problem
     return _failing(check, {**environ, **dict(settings.application)}) if check else None
 
 

@@ -16,7 +16,7 @@ IN_PYTEST ?=
 
 TOOL = $(PYTHON) vpn/bin/fedbiomed_vpn.py
 
-.PHONY: help up setup demo test check unit system images containers test-fedbiomed bench clean
+.PHONY: help up setup demo test check unit system images containers test-fedbiomed fuzz bench clean
 
 help:
 	@echo "make up      the whole consortium in containers on this machine (Docker)"
@@ -24,6 +24,7 @@ help:
 	@echo "make test    style, types, unit, contract, system and container tests (root, Docker)"
 	@echo "make check   style and types only          make unit    tests that need no root"
 	@echo "make test-fedbiomed   a federated training with the real Fed-BioMed (Docker, 30 GB of disk)"
+	@echo "make fuzz    the parsers, with many spoilt inputs"
 	@echo "make bench   the measurements of docs/benchmarks.md (root)"
 	@echo "make clean   remove what these targets made in this folder"
 
@@ -63,6 +64,11 @@ containers: setup images
 test-fedbiomed: setup .tools/engine
 	$(TOOL) build vpnserver node researcher
 	$(BIN)/python -m pytest -m fedbiomed $(IN_PYTEST)
+
+# Other examples each time, and many of them.
+FUZZ_EXAMPLES ?= 20000
+fuzz: setup
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n 2 --timeout 3600 tests/fuzz $(IN_PYTEST)
 
 bench: setup
 	$(BIN)/python -m benchmarks.run

@@ -120,7 +120,11 @@ class Deployment:
     def wait_healthy(self, *names: str, seconds: float = 60) -> None:
         """Wait until the components' checks say so."""
         for name in names:
-            wait_until(lambda name=name: self.healthy(name), seconds, f"{name} is healthy", pause=0.2)
+            try:
+                wait_until(lambda name=name: self.healthy(name), seconds, f"{name} is healthy", pause=0.2)
+            except TimeoutError as error:
+                log = run(["docker", "logs", "--tail", "30", self.container(name)])
+                raise AssertionError(f"{error}\n{log.stdout}{log.stderr}") from error
 
     def ping(self, name: str, address: str = "10.220.0.1") -> bool:
         """Whether one echo through the VPN is answered."""

@@ -136,5 +136,5 @@ _MATCHES = (
         r"icmp type (\{[^}]*\}|[a-z-]+)",
         lambda p, given: p.protocol == "icmp" and p.icmp in given.strip("{ }").split(", "),
     ),
-    (r"meta l4proto \{ icmp, ipv6-icmp \}", lambda p: p.protocol in ("icmp", "ipv6-icmp")),
+    (r"meta l4proto \{ 1, 58 \}", lambda p: p.protocol in ("icmp", "ipv6-icmp")),
 )

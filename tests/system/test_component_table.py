@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,9 @@ def joined(consortium: Consortium, peer_type: str, peer_id: str, *application: s
     """A component that has joined, with these variables."""
     component = consortium.component(peer_id)
     component.host.environ.update(environ)
+    if Path("/etc/protocols").exists():
+        # Small images have none, and nft would look names up in it.
+        component.host.run(["mount", "--bind", "/dev/null", "/etc/protocols"])
     component.enrol(consortium.hub, peer_type, peer_id)
     component.start(*application)
     component.wait_joined()

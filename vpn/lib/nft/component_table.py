@@ -38,8 +38,9 @@ def component_table(
         # Linux answers for any of its addresses on any interface.
         *(f"{family} {side} {network} goto {IN}" for family, network in vpn for side in ("saddr", "daddr")),
         "ct state established,related accept",
-        # The errors that paths depend on, neighbour discovery, and echo.
-        "meta l4proto { icmp, ipv6-icmp } accept",
+        # ICMP and ICMPv6: the errors that paths depend on, neighbour discovery, and echo. By number, since nft looks
+        # the names up in /etc/protocols, which small images have not.
+        "meta l4proto { 1, 58 } accept",
         f"udp dport {wireguard_port} accept",
         *([f"tcp dport {{ {', '.join(map(str, ports))} }} accept"] if ports else []),
         f"goto {IN}",

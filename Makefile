@@ -13,10 +13,11 @@ DAEMONS = .tools/bin/boringtun-cli .tools/bin/gotatun
 
 # With IN_PYTEST='-k name' a part of the tests can be chosen.
 IN_PYTEST ?=
+IN_SOAK ?=
 
 TOOL = $(PYTHON) vpn/bin/fedbiomed_vpn.py
 
-.PHONY: help up setup demo test check unit system images containers test-fedbiomed fuzz bench clean
+.PHONY: help up setup demo test check unit system images containers test-fedbiomed fuzz soak bench clean
 
 help:
 	@echo "make up      the whole consortium in containers on this machine (Docker)"
@@ -25,6 +26,7 @@ help:
 	@echo "make check   style and types only          make unit    tests that need no root"
 	@echo "make test-fedbiomed   a federated training with the real Fed-BioMed (Docker, 30 GB of disk)"
 	@echo "make fuzz    the parsers, with many spoilt inputs"
+	@echo "make soak    five minutes of changes, deaths and hangs among 200 components (root; IN_SOAK='--minutes 2')"
 	@echo "make bench   the measurements of docs/benchmarks.md (root)"
 	@echo "make clean   remove what these targets made in this folder"
 
@@ -69,6 +71,9 @@ test-fedbiomed: setup .tools/engine
 FUZZ_EXAMPLES ?= 20000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n 2 --timeout 3600 tests/fuzz $(IN_PYTEST)
+
+soak: setup
+	$(BIN)/python -m lab.soak $(IN_SOAK)
 
 bench: setup
 	$(BIN)/python -m benchmarks.run

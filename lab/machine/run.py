@@ -69,15 +69,15 @@ def pack(file: Path, arguments: Sequence[str]) -> None:
 
 
 def _start(image: Path, project: Path, console: Path) -> subprocess.Popen[bytes]:
-    disk = "driver=raw,read-only=on,file.driver=file,file.filename="
     command = [
         # It ends with this process, however that ends.
         *("setpriv", "--pdeathsig", "KILL"),
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-smp", "2"),
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "1024", "-smp", "2"),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
-        # rcu_expedited: interfaces and namespaces come and go all the time, and each waits for RCU.
-        *("-append", "console=ttyS0 panic=-1 mitigations=off rcupdate.rcu_expedited=1 random.trust_cpu=on"),
+        # What emulation makes slow: another clock than the TSC, page tables of five levels, waiting for RCU with
+        # each interface and namespace that goes, and what protects against faults of real processors.
+        *("-append", "console=ttyS0 panic=-1 tsc=reliable no5lvl rcupdate.rcu_expedited=1 mitigations=off"),
         *("-drive", f"if=virtio,format=raw,snapshot=on,cache=unsafe,file={image / 'disk'}"),
         *("-drive", f"if=virtio,format=raw,readonly=on,file={project}"),
         *("-serial", f"file:{console}", "-serial", "stdio"),

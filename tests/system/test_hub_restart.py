@@ -10,7 +10,7 @@ import pytest
 
 from lab.consortium import kill, script
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import DAEMONS, WIREGUARDS
 from tests.system.traffic import Flow, serve
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_hub_that_is_stopped_and_started_finds_its_components_again(consortium: Consortium) -> None:
     hub = consortium.hub
     serve(consortium.joined("management", "mqtt"))
@@ -53,7 +54,8 @@ def test_a_hub_that_is_killed_takes_its_daemon_along_and_can_be_started_again(co
     node.wait_joined(40)
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_component_that_is_stopped_and_started_has_the_same_key_and_is_back(consortium: Consortium) -> None:
     node = consortium.joined("node", "node1")
     key = node.public_key()
@@ -75,6 +77,7 @@ def test_a_component_that_is_killed_takes_its_daemon_along_and_can_be_started_ag
     node.wait_joined(40)
 
 
+@pytest.mark.kernel
 def test_commands_while_the_hub_is_down_are_saved_and_applied_when_it_starts(consortium: Consortium) -> None:
     hub = consortium.hub
     removed, stays = consortium.joined("node", "node1"), consortium.joined("node", "node2")
@@ -117,7 +120,7 @@ def test_a_second_component_on_the_same_directory_is_refused_and_the_first_is_un
     assert node.ping(deadline=5)
 
 
-@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
+@pytest.mark.parametrize("family", ["AF_INET", pytest.param("AF_INET6", marks=pytest.mark.kernel)])
 def test_a_port_that_is_taken_is_named_in_one_line(idle: Consortium, family: str) -> None:
     occupant = (
         f"import socket, sys; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.bind(('', 51820));"
@@ -157,6 +160,7 @@ def test_sighup_takes_new_settings_and_keeps_the_old_ones_where_the_new_are_inva
     assert node.ping(deadline=5)
 
 
+@pytest.mark.kernel
 def test_sighup_moves_the_hub_to_another_port(consortium: Consortium) -> None:
     hub, node = consortium.hub, consortium.joined("node", "node1")
     assert hub.process is not None

@@ -7,6 +7,8 @@ GOTATUN = 0.10.2
 PACKAGES = ca-certificates cargo-web gcc iproute2 iputils-ping libc6-dev libcap2-bin make mosquitto mosquitto-clients \
 	nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
 
+MACHINE_PACKAGES = cpio e2fsprogs kmod mmdebstrap qemu-system-x86
+
 VENV = .venv
 BIN = $(VENV)/bin
 DAEMONS = .tools/bin/boringtun-cli .tools/bin/gotatun
@@ -16,13 +18,14 @@ IN_PYTEST ?=
 
 TOOL = $(PYTHON) vpn/bin/fedbiomed_vpn.py
 
-.PHONY: help up setup demo test check unit system images containers test-fedbiomed bench clean
+.PHONY: help up setup demo test check unit system images containers test-kernel test-fedbiomed bench clean
 
 help:
 	@echo "make up      the whole consortium in containers on this machine (Docker)"
 	@echo "make demo    a consortium without containers, in network namespaces (root)"
 	@echo "make test    style, types, unit, contract, system and container tests (root, Docker)"
 	@echo "make check   style and types only          make unit    tests that need no root"
+	@echo "make test-kernel   the main tests on a kernel's WireGuard, in an emulated machine (root the first time)"
 	@echo "make test-fedbiomed   a federated training with the real Fed-BioMed (Docker, 30 GB of disk)"
 	@echo "make bench   the measurements of docs/benchmarks.md (root)"
 	@echo "make clean   remove what these targets made in this folder"
@@ -60,6 +63,11 @@ images: .tools/engine
 containers: setup images
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m containers $(IN_PYTEST)
 
+# The kernel's WireGuard, whatever this machine's kernel has; docs/testing.md.
+test-kernel: setup .tools/machine/disk
+	@$(BIN)/python -m compileall -q tests
+	$(BIN)/python -m lab.machine.run -n 2 -p no:cacheprovider -m kernel tests/contract tests/system $(IN_PYTEST)
+
 test-fedbiomed: setup .tools/engine
 	$(TOOL) build vpnserver node researcher
 	$(BIN)/python -m pytest -m fedbiomed $(IN_PYTEST)
@@ -85,6 +93,11 @@ clean:
 	else \
 		echo "As root, install what is missing: apt-get install $(PACKAGES)" >&2; exit 1; \
 	fi
+
+.tools/machine/disk: lab/machine/image lab/machine/init setup.cfg | $(VENV)/ready
+	@[ "$$(id -u)" = 0 ] || { echo "make test-kernel makes the machine's disk: run it as root the first time" >&2; exit 1; }
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MACHINE_PACKAGES)
+	lab/machine/image .tools/machine $(BIN)/python
 
 # Whatever Docker is there is left alone; where there is none, Debian's.
 .tools/engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,8 @@ IMAGE = ROOT / ".tools" / "machine"
 PROJECT = ("vpn", "lab", "tests", "setup.cfg", "pyproject.toml", ".tools/bin")
 """What of the project goes into the machine."""
 
+EMULATOR = "qemu-system-x86_64"
+
 FAILED = 70
 """The exit status when the machine has failed, which is none of pytest's."""
 
@@ -35,6 +38,9 @@ class Limits(NamedTuple):
 def main(arguments: Sequence[str], *, image: Path = IMAGE, limits: Limits | None = None) -> int:
     """Boot the machine, run pytest in it, and show what it says."""
     limits = limits or Limits()
+    if shutil.which(EMULATOR) is None:
+        print(f"{EMULATOR} is not installed; as root, `make test-kernel` installs it", file=sys.stderr)
+        return FAILED
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack(folder / "project", arguments)
@@ -72,7 +78,7 @@ def _start(image: Path, project: Path, console: Path) -> subprocess.Popen[bytes]
     command = [
         # It ends with this process, however that ends.
         *("setpriv", "--pdeathsig", "KILL"),
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "1024", "-smp", "2"),
+        *(EMULATOR, "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "1024", "-smp", "2"),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
         # What emulation makes slow: another clock than the TSC, page tables of five levels, waiting for RCU with
@@ -82,10 +88,7 @@ def _start(image: Path, project: Path, console: Path) -> subprocess.Popen[bytes]
         *("-drive", f"if=virtio,format=raw,readonly=on,file={project}"),
         *("-serial", f"file:{console}", "-serial", "stdio"),
     ]
-    try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    except FileNotFoundError as error:
-        raise SystemExit(f"{error.filename} is not installed; run `make test-kernel` as root") from error
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def _relay(output: IO[bytes], limits: Limits) -> int:

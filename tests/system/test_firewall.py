@@ -190,7 +190,6 @@ def test_a_source_of_no_role_is_dropped_though_it_comes_out_of_wg0(consortium: C
     assert denied(hub)["spoofed", "any"] >= 2
 
 
-@pytest.mark.kernel
 def test_another_policy_is_in_force_after_sighup_and_cuts_what_runs(consortium: Consortium) -> None:
     hub, broker = consortium.hub, consortium.joined("management", "mqtt")
     node = consortium.joined("node", "node1")
@@ -252,7 +251,7 @@ def test_rules_are_in_force_before_wg0_is_there_and_go_after_it(idle: Consortium
 @pytest.mark.parametrize(
     "lines",
     [
-        pytest.param(("exit 1",), marks=pytest.mark.kernel),
+        ("exit 1",),
         ("echo Error: Could not process rule: Operation not supported >&2", "exit 1"),
     ],
 )
@@ -307,7 +306,7 @@ def test_a_hub_whose_nft_hangs_stops_all_the_same(idle: Consortium) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [pytest.param("delete table inet fedbiomed_vpn", marks=pytest.mark.kernel), "flush table inet fedbiomed_vpn"],
+    ["delete table inet fedbiomed_vpn", "flush table inet fedbiomed_vpn"],
 )
 def test_a_table_that_was_changed_by_hand_is_put_back_and_others_are_left_alone(
     consortium: Consortium, change: str

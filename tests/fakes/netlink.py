@@ -10,19 +10,20 @@ from __future__ import annotations
 import errno
 import os
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_address, ip_network
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 from typing import TYPE_CHECKING, Any
 
 from pyroute2.netlink import NLM_F_DUMP_INTR
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
+from pyroute2.netlink.generic.wireguard import wgmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from tests.fakes.netlink_messages import allowed_ips, as_received, demand_fit, peer_attributes
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
@@ -287,11 +288,11 @@ class FakeWireGuard:
             if key not in device.peers:
                 break
             networks = list(peer.allowed)
-            batch.append(_peer_attributes(key, peer, networks[:fit]))
+            batch.append(peer_attributes(key, peer, networks[:fit]))
             for start in range(fit, len(networks), fit):
                 # The kernel ends the message at the network that does not fit, and goes on with the key.
                 yield batch
-                batch = [{"attrs": [("WGPEER_A_PUBLIC_KEY", str(key)), _networks(networks[start : start + fit])]}]
+                batch = [{"attrs": [("WGPEER_A_PUBLIC_KEY", str(key)), allowed_ips(networks[start : start + fit])]}]
             if len(batch) >= self._kernel.message_peers:
                 yield batch
                 batch = []
@@ -367,56 +368,3 @@ def refusal(number: int) -> NetlinkError:
 def known(arguments: dict[str, Any], due: set[str], allowed: set[str] | frozenset[str] = frozenset()) -> None:
     """Fail on a name that pyroute2 would pass over, or one that is missing."""
     assert due <= arguments.keys() <= due | allowed, f"names are not known or missing: {sorted(arguments)}"
-
-
-def demand_fit(request: dict[str, Any]) -> None:
-    """Encode the request as pyroute2 does, which raises struct.error where an attribute is longer than 65,535 bytes."""
-    message = wgmsg()
-    AsyncWireGuard._wg_set_peer(AsyncWireGuard.__new__(AsyncWireGuard), message, request)
-    message.encode()
-
-
-def as_received(kind: Any, header: dict[str, Any], attributes: list[tuple[str, Any]], flags: int = 0) -> Any:
-    """A message of pyroute2 as it comes out of the socket: encoded, and decoded from the bytes."""
-    message = kind()
-    message["header"]["flags"] = flags
-    message.update(header)
-    message["attrs"] = attributes
-    message.encode()
-    received = kind(message.data)
-    received.decode()
-    return received
-
-
-def _peer_attributes(key: PublicKey, peer: Peer, networks: list[Network]) -> dict[str, Any]:
-    seconds = int(peer.handshake)
-    moment = {"tv_sec": seconds, "tv_nsec": int((peer.handshake - seconds) * 1e9)}
-    attributes: list[tuple[str, Any]] = [
-        ("WGPEER_A_PUBLIC_KEY", str(key)),
-        ("WGPEER_A_PRESHARED_KEY", b64encode(peer.preshared_key).decode()),
-        ("WGPEER_A_LAST_HANDSHAKE_TIME", moment),
-        ("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", peer.keepalive),
-        ("WGPEER_A_TX_BYTES", peer.sent),
-        ("WGPEER_A_RX_BYTES", peer.received),
-        ("WGPEER_A_PROTOCOL_VERSION", 1),
-    ]
-    if peer.endpoint is not None:
-        address, port = peer.endpoint
-        attributes.append(("WGPEER_A_ENDPOINT", {"addr": address, "port": port}))
-    return {"attrs": [*attributes, _networks(networks)]}
-
-
-def _networks(networks: list[Network]) -> tuple[str, list[dict[str, Any]]]:
-    return (
-        "WGPEER_A_ALLOWEDIPS",
-        [
-            {
-                "attrs": [
-                    ("WGALLOWEDIP_A_FAMILY", AF_INET if network.version == 4 else AF_INET6),
-                    ("WGALLOWEDIP_A_IPADDR", network.network_address.packed),
-                    ("WGALLOWEDIP_A_CIDR_MASK", network.prefixlen),
-                ]
-            }
-            for network in networks
-        ],
-    )

@@ -21,7 +21,8 @@ from tests.contract.samples import (
     wanted_device,
     wanted_peer,
 )
-from tests.fakes.netlink import FakeKernel, as_received
+from tests.fakes.netlink import FakeKernel
+from tests.fakes.netlink_messages import as_received
 from vpn.lib.errors import DeviceError, DeviceMissing, DeviceRefused
 from vpn.lib.wireguard.kernel import KernelDevice, assemble
 from vpn.lib.wireguard.link import Link

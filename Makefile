@@ -7,7 +7,8 @@ GOTATUN = 0.10.2
 PACKAGES = ca-certificates cargo-web gcc iproute2 iputils-ping libc6-dev libcap2-bin make mosquitto mosquitto-clients \
 	nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
 
-MACHINE_PACKAGES = cpio e2fsprogs kmod mmdebstrap qemu-system-x86
+MACHINE_PACKAGES = cpio e2fsprogs mmdebstrap qemu-system-x86
+MACHINE_PROGRAMS = cpio mke2fs mmdebstrap qemu-system-x86_64
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -96,7 +97,8 @@ clean:
 
 .tools/machine/disk: lab/machine/image lab/machine/init setup.cfg | $(VENV)/ready
 	@[ "$$(id -u)" = 0 ] || { echo "make test-kernel makes the machine's disk: run it as root the first time" >&2; exit 1; }
-	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MACHINE_PACKAGES)
+	@for program in $(MACHINE_PROGRAMS); do command -v $$program > /dev/null || missing=1; done; [ -z "$$missing" ] || { \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MACHINE_PACKAGES); }
 	lab/machine/image .tools/machine $(BIN)/python
 
 # Whatever Docker is there is left alone; where there is none, Debian's.

@@ -202,7 +202,7 @@ class RealKernelBench(RealBench):
 
     @contextmanager
     def dump(self) -> Iterator[Iterator[bytes]]:
-        """A dump of the device, received piece by piece: the kernel goes on with it as it is received."""
+        """A dump of the device, message by message: the kernel goes on with it as it is received."""
         with self._connect() as netlink:
             request = wgmsg()
             request["cmd"] = WG_CMD_GET_DEVICE
@@ -212,7 +212,8 @@ class RealKernelBench(RealBench):
             with self._in_host(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)) as raw:
                 raw.bind((0, 0))
                 raw.send(request.data)
-                yield iter(lambda: _unless_done(raw.recv(16384)), b"")
+                raw.settimeout(PATIENCE)
+                yield _until_done(raw)
 
     def _connect(self) -> Any:
         return self._in_host(connect_wireguard)
@@ -227,9 +228,16 @@ class RealKernelBench(RealBench):
                 _enter(own.fileno())
 
 
-def _unless_done(data: bytes) -> bytes:
-    """Nothing for the message that ends a dump, which comes by itself."""
-    return b"" if struct.unpack_from("=IH", data)[1] == NLMSG_DONE else data
+def _until_done(raw: socket.socket) -> Iterator[bytes]:
+    """Each netlink message before the one that ends a dump; several may be received at once (netlink(7))."""
+    while True:
+        received = raw.recv(16384)
+        while received:
+            length, kind = struct.unpack_from("=IH", received)
+            if kind == NLMSG_DONE:
+                return
+            yield received[:length]
+            received = received[(length + 3) & ~3 :]
 
 
 def _enter(namespace: int) -> None:

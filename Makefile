@@ -7,6 +7,9 @@ GOTATUN = 0.10.2
 PACKAGES = ca-certificates cargo-web gcc iproute2 iputils-ping libc6-dev libcap2-bin make mosquitto mosquitto-clients \
 	nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
 
+MACHINE_PACKAGES = cpio e2fsprogs mmdebstrap qemu-system-x86
+MACHINE_PROGRAMS = cpio mke2fs mmdebstrap qemu-system-x86_64
+
 VENV = .venv
 BIN = $(VENV)/bin
 DAEMONS = .tools/bin/boringtun-cli .tools/bin/gotatun
@@ -17,13 +20,14 @@ IN_SOAK ?=
 
 TOOL = $(PYTHON) vpn/bin/fedbiomed_vpn.py
 
-.PHONY: help up setup demo test check unit system images containers test-fedbiomed fuzz soak bench clean
+.PHONY: help up setup demo test check unit system images containers test-kernel test-fedbiomed fuzz soak bench clean
 
 help:
 	@echo "make up      the whole consortium in containers on this machine (Docker)"
 	@echo "make demo    a consortium without containers, in network namespaces (root)"
 	@echo "make test    style, types, unit, contract, system and container tests (root, Docker)"
 	@echo "make check   style and types only          make unit    tests that need no root"
+	@echo "make test-kernel   the main tests on a kernel's WireGuard, in an emulated machine (root the first time)"
 	@echo "make test-fedbiomed   a federated training with the real Fed-BioMed (Docker, 30 GB of disk)"
 	@echo "make fuzz    the parsers, with many spoilt inputs"
 	@echo "make soak    five minutes of changes, deaths and hangs among 200 components (root; IN_SOAK='--minutes 2')"
@@ -63,6 +67,11 @@ images: .tools/engine
 containers: setup images
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m containers $(IN_PYTEST)
 
+# The kernel's WireGuard, whatever this machine's kernel has; docs/testing.md.
+test-kernel: setup .tools/machine/disk
+	@$(BIN)/python -m compileall -q tests
+	$(BIN)/python -m lab.machine.run -n 2 -p no:cacheprovider -m kernel tests/contract tests/system $(IN_PYTEST)
+
 test-fedbiomed: setup .tools/engine
 	$(TOOL) build vpnserver node researcher
 	$(BIN)/python -m pytest -m fedbiomed $(IN_PYTEST)
@@ -96,6 +105,12 @@ clean:
 	else \
 		echo "As root, install what is missing: apt-get install $(PACKAGES)" >&2; exit 1; \
 	fi
+
+.tools/machine/disk: lab/machine/image lab/machine/init setup.cfg | $(VENV)/ready
+	@[ "$$(id -u)" = 0 ] || { echo "make test-kernel makes the machine's disk: run it as root the first time" >&2; exit 1; }
+	@for program in $(MACHINE_PROGRAMS); do command -v $$program > /dev/null || missing=1; done; [ -z "$$missing" ] || { \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(MACHINE_PACKAGES); }
+	lab/machine/image .tools/machine $(BIN)/python
 
 # Whatever Docker is there is left alone; where there is none, Debian's.
 .tools/engine:

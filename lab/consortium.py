@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from lab.network import Host, Network, end, wait_until
+from lab.network import Host, Network, end, patience, wait_until
 from vpn.lib.registry.sqlite import SqliteRegistry
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Hub:
         """SIGTERM; the exit status."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(patience(10))
 
     def configure(
         self,

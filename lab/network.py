@@ -17,6 +17,11 @@ PREFIX = "198.18"
 """The hosts' networks: 198.18.N.0/24, reserved for testing of networks (RFC 2544)."""
 
 
+def patience(seconds: float) -> float:
+    """Seconds to wait on this machine: LAB_PATIENCE says how many times as long as on an ordinary one."""
+    return seconds * float(os.environ.get("LAB_PATIENCE", "1"))
+
+
 class Host:
     """A namespace pair (network, mount) that a sleeping process holds open.
 
@@ -80,7 +85,7 @@ class Host:
             capture_output=True,
             text=True,
             input=input,
-            timeout=timeout,
+            timeout=patience(timeout),
             env={**self.environ, **(environ or {})},
             check=False,
         )
@@ -131,12 +136,12 @@ class Host:
             self._holder.stdout.close()
 
 
-def end(process: subprocess.Popen[bytes], patience: float = 3.0) -> None:
+def end(process: subprocess.Popen[bytes], seconds: float = 3.0) -> None:
     """SIGTERM, then SIGKILL for the process and all of its session."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        process.wait(patience)
+        process.wait(patience(seconds))
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -228,8 +233,9 @@ class Network:
 
 
 def wait_until(condition: object, seconds: float, what: str, *, pause: float = 0.02) -> float:
-    """Call ``condition`` until it is true; the seconds that it took. TimeoutError after ``seconds``."""
+    """Call ``condition`` until it is true; the seconds that it took. TimeoutError after ``patience(seconds)``."""
     assert callable(condition)
+    seconds = patience(seconds)
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > seconds:

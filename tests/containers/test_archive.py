@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -90,4 +89,3 @@ def test_start_does_the_whole_procedure_and_clean_undoes_it(another: Callable[..
     assert (here.mounts("mqtt") / "config" / "config.env").read_text() == "\n"
     assert "VPN_SERVER_PUBLIC_ADDR" in (here.mounts("vpnserver") / "config" / "config.env").read_text()
     assert not run(["docker", "ps", "-aq", "--filter", f"name={here.instance}$"]).stdout
-    assert os.path.isdir(here.mounts("mqtt") / "data")

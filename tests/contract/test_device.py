@@ -1,4 +1,4 @@
-"""What every device does alike: the kernel's on the fake kernel, and each daemon's on fake and program."""
+"""What every device does alike: the kernel's and each daemon's, on the fake and on what it imitates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.contract.benches import AnyBench, DaemonBench, FakeDaemonBench, FakeKernelBench, RealDaemonBench, bench
+from tests.contract.benches import (
+    REAL,
+    AnyBench,
+    DaemonBench,
+    FakeDaemonBench,
+    FakeKernelBench,
+    RealDaemonBench,
+    RealKernelBench,
+    bench,
+)
 from tests.contract.samples import (
     PORT,
     address,
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
     from vpn.lib.wireguard.types import WantedDevice
 
 FAKES = ["fake-kernel", *(f"fake-{name}" for name in DAEMONS)]
-REAL = [pytest.param(name, marks=pytest.mark.system) for name in DAEMONS]
 
 
 @pytest.fixture(params=[*FAKES, *REAL])
@@ -42,7 +50,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[AnyBench]:
         yield one
 
 
-@pytest.fixture(params=[*FAKES[1:], *REAL])
+@pytest.fixture(params=[*FAKES[1:], *REAL[: len(DAEMONS)]])
 def daemon(request: pytest.FixtureRequest) -> Iterator[DaemonBench]:
     """Each daemon in turn: the kernel never hangs."""
     with bench(request.param) as one:
@@ -78,7 +86,7 @@ def bring_to_another_key_or_port(made: AnyBench, wanted: WantedDevice) -> None:
 
 
 def takes_another_key(made: AnyBench) -> bool:
-    return isinstance(made, FakeKernelBench) or made.daemon.dialect.rekeys
+    return isinstance(made, FakeKernelBench | RealKernelBench) or made.daemon.dialect.rekeys
 
 
 def test_a_port_can_be_changed_while_there_are_peers(made: AnyBench) -> None:
@@ -298,8 +306,7 @@ def test_a_random_walk_ends_at_what_is_wanted_after_each_step(name: str, steps: 
         walk(made, steps)
 
 
-@pytest.mark.system
-@pytest.mark.parametrize("name", DAEMONS)
+@pytest.mark.parametrize("name", REAL)
 def test_a_random_walk_on_the_program_ends_at_what_is_wanted_after_each_step(name: str) -> None:
     with bench(name) as made:
 

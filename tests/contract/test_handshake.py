@@ -1,4 +1,4 @@
-"""Two real daemons shake hands, and what each shows of it: time, endpoint, traffic."""
+"""Two real devices shake hands, and what each shows of it: time, endpoint, traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from lab.consortium import environment
 from lab.network import Network, wait_until
-from tests.contract.benches import PATIENCE, RealDaemonBench
+from tests.contract.benches import PATIENCE, REAL, RealDaemonBench, RealKernelBench
 from tests.contract.samples import bring, networks, preshared_key, private_key, public_key
 from vpn.lib.wireguard.daemons import DAEMONS
 from vpn.lib.wireguard.types import Endpoint, WantedDevice, WantedPeer
@@ -26,12 +26,14 @@ PORT = 51820
 class Side:
     """One end of the tunnel."""
 
-    def __init__(self, network: Network, name: str, daemon: str, number: int) -> None:
+    def __init__(self, network: Network, name: str, wireguard: str, number: int) -> None:
         self.host: Host = network.host(name, environment())
         self.outside = f"198.18.{number}.2"
         self.inside = f"10.77.0.{number}"
         self.number = number
-        self.bench = RealDaemonBench(DAEMONS[daemon], self.host)
+        self.bench = (
+            RealKernelBench(self.host) if wireguard == "kernel" else RealDaemonBench(DAEMONS[wireguard], self.host)
+        )
         self.host.run(["ip", "address", "add", f"{self.inside}/24", "dev", "wg0"])
         self.host.run(["ip", "link", "set", "wg0", "mtu", "1420", "up"])
 
@@ -54,14 +56,13 @@ class Side:
         return self.bench.device.read().peers[public_key(other.number)]
 
 
-@pytest.fixture(params=list(DAEMONS))
+@pytest.fixture(params=REAL)
 def sides(request: pytest.FixtureRequest) -> Iterator[tuple[Side, Side]]:
     """A side that is called, and one that calls it."""
     with Network(environment()) as network:
         yield Side(network, "called", request.param, 1), Side(network, "calling", request.param, 2)
 
 
-@pytest.mark.system
 def test_a_handshake_shows_its_time_the_endpoint_and_the_traffic_on_both_sides(sides: tuple[Side, Side]) -> None:
     called, calling = sides
     called.expect(calling, None)
@@ -79,7 +80,6 @@ def test_a_handshake_shows_its_time_the_endpoint_and_the_traffic_on_both_sides(s
         assert seen.sent > 0
 
 
-@pytest.mark.system
 def test_the_time_of_a_handshake_stands_still_while_time_goes_on(sides: tuple[Side, Side]) -> None:
     called, calling = sides
     called.expect(calling, None)
@@ -94,7 +94,6 @@ def test_the_time_of_a_handshake_stands_still_while_time_goes_on(sides: tuple[Si
     assert abs(later - first) < 1
 
 
-@pytest.mark.system
 def test_an_endpoint_that_was_learnt_outlives_a_change_of_the_peer(sides: tuple[Side, Side]) -> None:
     called, calling = sides
     called.expect(calling, None)

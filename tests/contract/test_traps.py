@@ -69,7 +69,7 @@ def test_a_boringtun_that_hangs_ignores_sigterm() -> None:
         # Long after a sound one would have ended.
         assert ask(str(daemon.path), "get=1", patience=2) == SILENCE
         assert daemon.process.poll() is None
-        end(daemon.process, patience=0.1)
+        end(daemon.process, 0.1)
         assert daemon.process.returncode == -signal.SIGKILL
 
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 import errno
 import os
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network, ip_address, ip_network
-from socket import AF_INET, AF_INET6
+from socket import AF_INET
 from typing import TYPE_CHECKING, Any
 
+from pyroute2.netlink import NLM_F_DUMP_INTR
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic.wireguard import wgmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from tests.fakes.netlink_messages import allowed_ips, as_received, demand_fit, peer_attributes
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Peer:
 
 @dataclass
 class Interface:
-    """A network interface; the last three mean something for kind ``wireguard``."""
+    """A network interface; the last four mean something for kind ``wireguard``."""
 
     index: int
     kind: str
@@ -58,6 +60,7 @@ class Interface:
     private_key: PrivateKey | None = None
     listen_port: int = 0
     peers: dict[PublicKey, Peer] = field(default_factory=dict)
+    generation: int = 0
 
 
 class FakeKernel:
@@ -67,6 +70,7 @@ class FakeKernel:
     - ``permitted``: whether this process has CAP_NET_ADMIN
     - ``message_peers``, ``message_networks``: how much fits into one message of a dump
     - ``ports_in_use``: UDP ports that something else listens on
+    - ``between_messages``: called before each message of a dump but the first, as others may change things then
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -77,6 +81,7 @@ class FakeKernel:
         self.message_peers = 30
         self.message_networks = 40
         self.ports_in_use: set[int] = set()
+        self.between_messages: Callable[[], None] = lambda: None
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.open_sockets = 0
         self._next_index = 2
@@ -158,6 +163,8 @@ class FakeIPRoute:
                 interface.mtu = arguments["mtu"]
             if "state" in arguments:
                 assert arguments["state"] in ("up", "down")
+                if arguments["state"] == "up" and interface.listen_port in kernel.ports_in_use:
+                    raise refusal(errno.EADDRINUSE)
                 interface.up = arguments["state"] == "up"
         else:
             raise AssertionError(f"unknown: link {command}")
@@ -261,21 +268,31 @@ class FakeWireGuard:
                 ("WGDEVICE_A_PRIVATE_KEY", device.private_key.reveal()),
                 ("WGDEVICE_A_PUBLIC_KEY", str(device.private_key.public_key())),
             ]
+        generation = device.generation
         for peers in self._fitting(device):
-            yield as_received(wgmsg, {"cmd": 0, "version": 1}, [*attributes, ("WGDEVICE_A_PEERS", peers)])
+            # What has changed since the message before makes the dump one of two states, and is said.
+            flags = NLM_F_DUMP_INTR if device.generation != generation else 0
+            generation = device.generation
+            yield as_received(wgmsg, {"cmd": 0, "version": 1}, [*attributes, ("WGDEVICE_A_PEERS", peers)], flags)
             attributes = [("WGDEVICE_A_IFNAME", interface)]
+            self._kernel.between_messages()
 
     def _fitting(self, device: Interface) -> Iterator[list[dict[str, Any]]]:
-        """The peers, as many as fit into a message each time; at least one, empty if need be."""
+        """The peers, as many as fit into a message each time; at least one, empty if need be.
+
+        A dump whose next peer is removed meanwhile ends there.
+        """
         fit = self._kernel.message_networks
         batch: list[dict[str, Any]] = []
-        for key, peer in device.peers.items():
+        for key, peer in list(device.peers.items()):
+            if key not in device.peers:
+                break
             networks = list(peer.allowed)
-            batch.append(_peer_attributes(key, peer, networks[:fit]))
+            batch.append(peer_attributes(key, peer, networks[:fit]))
             for start in range(fit, len(networks), fit):
                 # The kernel ends the message at the network that does not fit, and goes on with the key.
                 yield batch
-                batch = [{"attrs": [("WGPEER_A_PUBLIC_KEY", str(key)), _networks(networks[start : start + fit])]}]
+                batch = [{"attrs": [("WGPEER_A_PUBLIC_KEY", str(key)), allowed_ips(networks[start : start + fit])]}]
             if len(batch) >= self._kernel.message_peers:
                 yield batch
                 batch = []
@@ -293,8 +310,10 @@ class FakeWireGuard:
         kernel.calls.append(("wireguard set", {"listen_port": listen_port, "peer": peer}))
         kernel.demand_permission()
         device = self._find(interface)
+        device.generation += 1
         if listen_port is not None:
-            if listen_port in kernel.ports_in_use:
+            # An interface that is down has no socket yet: its port is not looked at.
+            if device.up and listen_port in kernel.ports_in_use:
                 raise refusal(errno.EADDRINUSE)
             device.listen_port = listen_port
         if private_key is not None:
@@ -306,6 +325,7 @@ class FakeWireGuard:
 
     def _set_peer(self, device: Interface, request: dict[str, Any]) -> None:
         known(request, {"public_key"}, self.PEER_FIELDS)
+        demand_fit(request)
         key = PublicKey.observed(b64decode(request["public_key"]))
         if request.get("remove"):
             device.peers.pop(key, None)
@@ -348,48 +368,3 @@ def refusal(number: int) -> NetlinkError:
 def known(arguments: dict[str, Any], due: set[str], allowed: set[str] | frozenset[str] = frozenset()) -> None:
     """Fail on a name that pyroute2 would pass over, or one that is missing."""
     assert due <= arguments.keys() <= due | allowed, f"names are not known or missing: {sorted(arguments)}"
-
-
-def as_received(kind: Any, header: dict[str, Any], attributes: list[tuple[str, Any]]) -> Any:
-    """A message of pyroute2 as it comes out of the socket: encoded, and decoded from the bytes."""
-    message = kind()
-    message.update(header)
-    message["attrs"] = attributes
-    message.encode()
-    received = kind(message.data)
-    received.decode()
-    return received
-
-
-def _peer_attributes(key: PublicKey, peer: Peer, networks: list[Network]) -> dict[str, Any]:
-    seconds = int(peer.handshake)
-    moment = {"tv_sec": seconds, "tv_nsec": int((peer.handshake - seconds) * 1e9)}
-    attributes: list[tuple[str, Any]] = [
-        ("WGPEER_A_PUBLIC_KEY", str(key)),
-        ("WGPEER_A_PRESHARED_KEY", b64encode(peer.preshared_key).decode()),
-        ("WGPEER_A_LAST_HANDSHAKE_TIME", moment),
-        ("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", peer.keepalive),
-        ("WGPEER_A_TX_BYTES", peer.sent),
-        ("WGPEER_A_RX_BYTES", peer.received),
-        ("WGPEER_A_PROTOCOL_VERSION", 1),
-    ]
-    if peer.endpoint is not None:
-        address, port = peer.endpoint
-        attributes.append(("WGPEER_A_ENDPOINT", {"addr": address, "port": port}))
-    return {"attrs": [*attributes, _networks(networks)]}
-
-
-def _networks(networks: list[Network]) -> tuple[str, list[dict[str, Any]]]:
-    return (
-        "WGPEER_A_ALLOWEDIPS",
-        [
-            {
-                "attrs": [
-                    ("WGALLOWEDIP_A_FAMILY", AF_INET if network.version == 4 else AF_INET6),
-                    ("WGALLOWEDIP_A_IPADDR", network.network_address.packed),
-                    ("WGALLOWEDIP_A_CIDR_MASK", network.prefixlen),
-                ]
-            }
-            for network in networks
-        ],
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.consortium import Consortium
+from tests.system.daemons import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def wireguard() -> str:
-    """The WireGuard daemon of the hub and of the components; tests over all daemons parametrize it."""
-    return "boringtun"
+    """The WireGuard of the hub and of the components; tests over all implementations parametrize it."""
+    return DEFAULT
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from lab.consortium import kill
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import DAEMONS, WIREGUARDS
 from tests.system.traffic import BROKER, Flow, serve
 from vpn.lib.files import Lock
 
@@ -63,6 +63,7 @@ def test_a_daemon_that_dies_again_and_again_is_replaced_each_time(consortium: Co
     assert consortium.hub.log.read_text().count("wg0 is back") == times
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("side", ["hub", "component"])
 def test_a_wg0_that_was_deleted_by_hand_is_made_again(consortium: Consortium, side: str) -> None:
     node = consortium.joined("node", "node1")
@@ -72,6 +73,7 @@ def test_a_wg0_that_was_deleted_by_hand_is_made_again(consortium: Consortium, si
     node.wait_joined(PATIENCE)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("side", ["hub", "component"])
 def test_an_address_that_was_flushed_by_hand_is_put_back(consortium: Consortium, side: str) -> None:
     node = consortium.joined("node", "node1")
@@ -83,13 +85,15 @@ def test_an_address_that_was_flushed_by_hand_is_put_back(consortium: Consortium,
     node.wait_joined(PATIENCE)
 
 
+@pytest.mark.kernel
 def test_a_wg0_that_was_set_down_by_hand_is_up_again(consortium: Consortium) -> None:
     node = consortium.joined("node", "node1")
     consortium.hub.host.run(["ip", "link", "set", "wg0", "down"])
     node.wait_joined(PATIENCE)
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_stranger_put_into_wg0_by_hand_is_removed_and_a_peer_taken_out_by_hand_is_put_back(
     consortium: Consortium,
 ) -> None:

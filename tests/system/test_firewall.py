@@ -11,7 +11,7 @@ import pytest
 
 from lab.consortium import kill, script
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import WIREGUARDS
 from tests.system.traffic import BROKER, UNDER_WAY, Flow, reaches, serve, serve_on
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Programs:
         self.be(f'exec {self.real} "$@"')
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_node_reaches_the_broker_and_nothing_else(consortium: Consortium) -> None:
     hub = consortium.hub
     broker, node = consortium.joined("management", "mqtt"), consortium.joined("node", "node1")
@@ -94,6 +95,7 @@ def test_a_node_reaches_the_broker_and_nothing_else(consortium: Consortium) -> N
     assert "DENIED FROM" in hub.configure("policy").stdout
 
 
+@pytest.mark.kernel
 def test_researchers_reach_the_services_and_nodes_the_researcher(consortium: Consortium) -> None:
     hub = consortium.hub
     names = [("management", "restful"), ("management", "other"), ("node", "node1")]
@@ -124,6 +126,7 @@ def test_researchers_reach_the_services_and_nodes_the_researcher(consortium: Con
     }
 
 
+@pytest.mark.kernel
 def test_nobody_reaches_the_hub_itself_but_with_echo(consortium: Consortium) -> None:
     hub, node = consortium.hub, consortium.joined("node", "node1")
     serve_on(hub.host, 8080, hub.folder.with_name("hub.serve"))
@@ -232,6 +235,7 @@ def test_an_invalid_policy_keeps_the_rules_and_makes_the_hub_unhealthy_until_it_
     wait_until(lambda: health(hub) == "healthy", PATIENCE, "the hub has healed")
 
 
+@pytest.mark.kernel
 def test_rules_are_in_force_before_wg0_is_there_and_go_after_it(idle: Consortium) -> None:
     hub, programs = idle.hub, Programs(idle.hub)
     programs.be(f"ip -brief link show wg0 >> {programs.record} 2>&1", f'exec {programs.real} "$@"')
@@ -245,7 +249,11 @@ def test_rules_are_in_force_before_wg0_is_there_and_go_after_it(idle: Consortium
 
 
 @pytest.mark.parametrize(
-    "lines", [("exit 1",), ("echo Error: Could not process rule: Operation not supported >&2", "exit 1")]
+    "lines",
+    [
+        ("exit 1",),
+        ("echo Error: Could not process rule: Operation not supported >&2", "exit 1"),
+    ],
 )
 def test_a_hub_whose_rules_cannot_be_loaded_forwards_nothing_and_heals(idle: Consortium, lines: Sequence[str]) -> None:
     hub, programs = idle.hub, Programs(idle.hub)
@@ -296,7 +304,10 @@ def test_a_hub_whose_nft_hangs_stops_all_the_same(idle: Consortium) -> None:
     assert "the firewall's table stays" in hub.log.read_text()
 
 
-@pytest.mark.parametrize("change", ["delete table inet fedbiomed_vpn", "flush table inet fedbiomed_vpn"])
+@pytest.mark.parametrize(
+    "change",
+    ["delete table inet fedbiomed_vpn", "flush table inet fedbiomed_vpn"],
+)
 def test_a_table_that_was_changed_by_hand_is_put_back_and_others_are_left_alone(
     consortium: Consortium, change: str
 ) -> None:
@@ -313,6 +324,7 @@ def test_a_table_that_was_changed_by_hand_is_put_back_and_others_are_left_alone(
     assert listing(hub, "inet other") == strangers != ""
 
 
+@pytest.mark.kernel
 def test_a_hub_that_is_killed_leaves_its_rules_and_the_next_one_takes_over(consortium: Consortium) -> None:
     hub = consortium.hub
     before = listing(hub)

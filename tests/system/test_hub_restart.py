@@ -10,16 +10,17 @@ import pytest
 
 from lab.consortium import kill, script
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import DAEMONS, WIREGUARDS
 from tests.system.traffic import Flow, serve
 
 if TYPE_CHECKING:
-    from lab.consortium import Consortium
+    from lab.consortium import Consortium, Hub
 
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_hub_that_is_stopped_and_started_finds_its_components_again(consortium: Consortium) -> None:
     hub = consortium.hub
     serve(consortium.joined("management", "mqtt"))
@@ -53,7 +54,8 @@ def test_a_hub_that_is_killed_takes_its_daemon_along_and_can_be_started_again(co
     node.wait_joined(40)
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_component_that_is_stopped_and_started_has_the_same_key_and_is_back(consortium: Consortium) -> None:
     node = consortium.joined("node", "node1")
     key = node.public_key()
@@ -75,6 +77,7 @@ def test_a_component_that_is_killed_takes_its_daemon_along_and_can_be_started_ag
     node.wait_joined(40)
 
 
+@pytest.mark.kernel
 def test_commands_while_the_hub_is_down_are_saved_and_applied_when_it_starts(consortium: Consortium) -> None:
     hub = consortium.hub
     removed, stays = consortium.joined("node", "node1"), consortium.joined("node", "node2")
@@ -117,15 +120,20 @@ def test_a_second_component_on_the_same_directory_is_refused_and_the_first_is_un
     assert node.ping(deadline=5)
 
 
-@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
-def test_a_port_that_is_taken_is_named_in_one_line(idle: Consortium, family: str) -> None:
+def occupy(hub: Hub, port: int, family: str) -> None:
+    """Let something else listen on a UDP port of the hub's host."""
     occupant = (
-        f"import socket, sys; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.bind(('', 51820));"
+        f"import socket, sys; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.bind(('', {port}));"
         " sys.stdout.write('bound'); sys.stdout.flush(); sys.stdin = None; import signal; signal.pause()"
     )
-    log = idle.hub.folder.with_name("occupant.log")
-    idle.hub.host.start([*script("vpn_server")[:1], "-c", occupant], log=log)
+    log = hub.folder.with_name("occupant.log")
+    hub.host.start([*script("vpn_server")[:1], "-c", occupant], log=log)
     wait_until(lambda: log.read_text() == "bound", 10, "the port is taken")
+
+
+@pytest.mark.parametrize("family", ["AF_INET", pytest.param("AF_INET6", marks=pytest.mark.kernel)])
+def test_a_port_that_is_taken_is_named_in_one_line(idle: Consortium, family: str) -> None:
+    occupy(idle.hub, 51820, family)
     refused = idle.hub.host.run(script("vpn_server"), check=False)
     assert refused.returncode == 1
     assert "UDP port 51820 is in use" in refused.stderr
@@ -157,6 +165,34 @@ def test_sighup_takes_new_settings_and_keeps_the_old_ones_where_the_new_are_inva
     assert node.ping(deadline=5)
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", ["auto"])
+def test_a_hub_that_is_killed_and_started_goes_on_with_what_is_left_of_wg0(consortium: Consortium) -> None:
+    """The kernel's outlives the hub, and holds the hub's port."""
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    wait_until(lambda: hub.remembers(1), 40, "the hub has saved where its peer is")
+    assert hub.process is not None
+    kill(hub.process.pid)
+    hub.process.wait(10)
+    hub.start()
+    node.wait_joined(40)
+
+
+@pytest.mark.kernel
+def test_sighup_with_a_port_that_is_taken_changes_nothing(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    occupy(hub, 51999, "AF_INET6")
+    with (hub.folder / "config.env").open("a") as settings:
+        settings.write("export VPN_SERVER_PORT=51999\n")
+    assert hub.process is not None
+    hub.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "UDP port 51999 is in use" in hub.log.read_text(), 20, "the hub refuses")
+    assert "the settings stay as they were" in hub.log.read_text()
+    assert "listening port: 51820" in hub.host.run(["wg", "show", "wg0"]).stdout
+    assert node.ping(deadline=5)
+
+
+@pytest.mark.kernel
 def test_sighup_moves_the_hub_to_another_port(consortium: Consortium) -> None:
     hub, node = consortium.hub, consortium.joined("node", "node1")
     assert hub.process is not None

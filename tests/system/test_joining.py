@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.contract.benches import KERNELS
+from tests.system.daemons import DAEMONS, WIREGUARDS
 from tests.system.traffic import BROKER, Flow, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab.consortium import Consortium
 
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_components_behind_a_nat_and_in_the_open_reach_each_other_through_the_hub(consortium: Consortium) -> None:
     broker = consortium.joined("management", "mqtt")
     hidden = consortium.joined("node", "node1", nat=True)
@@ -29,7 +33,8 @@ def test_components_behind_a_nat_and_in_the_open_reach_each_other_through_the_hu
     assert peers["node1"]["endpoint"].startswith("198.18.")
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_packets_of_the_whole_mtu_pass_from_component_to_component_and_larger_ones_are_refused(
     consortium: Consortium,
 ) -> None:
@@ -42,9 +47,17 @@ def test_packets_of_the_whole_mtu_pass_from_component_to_component_and_larger_on
     assert "mtu=1420" in larger.stdout + larger.stderr
 
 
-def test_daemons_of_different_make_join_one_hub(consortium: Consortium) -> None:
-    for number, daemon in enumerate(DAEMONS):
-        component = consortium.component(f"node{number}", wireguard=daemon)
+MIXED = [
+    ("boringtun", DAEMONS),
+    *(pytest.param(kernel, DAEMONS[:2], marks=pytest.mark.kernel) for kernel in KERNELS),
+    *(pytest.param("boringtun", (kernel,), marks=pytest.mark.kernel) for kernel in KERNELS),
+]
+
+
+@pytest.mark.parametrize(("wireguard", "others"), MIXED)
+def test_components_of_different_make_join_one_hub(consortium: Consortium, others: Sequence[str]) -> None:
+    for number, other in enumerate(others):
+        component = consortium.component(f"node{number}", wireguard=other)
         component.enrol(consortium.hub, "node", f"node{number}")
         component.start()
         component.wait_joined()
@@ -103,6 +116,7 @@ def test_two_ids_cannot_have_the_same_key(consortium: Consortium) -> None:
     assert node.ping(deadline=5)
 
 
+@pytest.mark.kernel
 def test_a_peer_cannot_send_from_the_address_of_another(consortium: Consortium) -> None:
     broker = consortium.joined("management", "mqtt")
     consortium.joined("node", "node1")

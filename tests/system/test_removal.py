@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import WIREGUARDS
 from tests.system.traffic import UNDER_WAY, Flow, Ping, serve
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("command", ["remove", "removeconf"])
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.parametrize("command", [pytest.param("remove", marks=pytest.mark.kernel), "removeconf"])
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_running_flow_and_ping_end_at_once_and_a_bystander_goes_on(consortium: Consortium, command: str) -> None:
     serve(consortium.joined("management", "mqtt"))
     node, bystander = consortium.joined("node", "node1"), consortium.joined("node", "node2")
@@ -34,7 +34,8 @@ def test_a_running_flow_and_ping_end_at_once_and_a_bystander_goes_on(consortium:
     assert pings.count_after(moment) == 0
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_another_key_replaces_the_former_at_once(consortium: Consortium) -> None:
     serve(consortium.joined("management", "mqtt"))
     former, bystander = consortium.joined("node", "node1"), consortium.joined("node", "node2")
@@ -53,6 +54,7 @@ def test_another_key_replaces_the_former_at_once(consortium: Consortium) -> None
     assert not former.ping()
 
 
+@pytest.mark.kernel
 def test_a_removed_component_is_let_in_again_by_add(consortium: Consortium) -> None:
     node = consortium.joined("node", "node1")
     consortium.hub.configure("remove", "node", "node1")

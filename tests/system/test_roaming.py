@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.network import wait_until
-from tests.system.daemons import DAEMONS
+from tests.system.daemons import WIREGUARDS
 
 if TYPE_CHECKING:
     from lab.consortium import Consortium
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("wireguard", DAEMONS)
+@pytest.mark.kernel
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_component_with_a_new_public_address_is_back_and_the_hub_knows_it(consortium: Consortium) -> None:
     node = consortium.joined("node", "node1")
     before = consortium.hub.peers()["node1"]["endpoint"]
@@ -58,6 +59,7 @@ def test_a_component_finds_a_hub_that_moved_by_its_name(consortium: Consortium, 
     node.wait_joined(40)
 
 
+@pytest.mark.kernel
 def test_a_hub_with_an_ipv6_address_only_is_joined(idle: Consortium) -> None:
     hub = idle.hub
     found = hub.host.run(["ip", "-6", "-brief", "address", "show", "dev", "eth0", "scope", "global"]).stdout.split()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.network import wait_until
+from lab.network import patience, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,7 +22,7 @@ PORT = 1883
 BROKER = "10.220.0.2"
 """The address of management mqtt."""
 
-UNDER_WAY = 0.5
+UNDER_WAY = patience(0.5)
 """Seconds that an answer may come after the cut, being under way or written late on a busy machine."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from base64 import b64encode
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ from tests.contract.samples import (
     wanted_device,
     wanted_peer,
 )
-from tests.fakes.netlink import FakeKernel, as_received
+from tests.fakes.netlink import FakeKernel
+from tests.fakes.netlink_messages import as_received
 from vpn.lib.errors import DeviceError, DeviceMissing, DeviceRefused
 from vpn.lib.wireguard.kernel import KernelDevice, assemble
+from vpn.lib.wireguard.link import Link
 from vpn.lib.wireguard.plan import Plan
 from vpn.lib.wireguard.types import Endpoint
 
@@ -169,6 +172,7 @@ def test_an_interface_that_goes_away_is_missing(kernel: FakeKernel, device: Kern
 
 def test_no_socket_stays_open_after_an_error(kernel: FakeKernel, device: KernelDevice) -> None:
     kernel.ports_in_use.add(7)
+    kernel.interfaces["wg0"].up = True
     with pytest.raises(DeviceRefused):
         device.apply(Plan(private_key(1), 7))
     assert kernel.open_sockets == 0
@@ -214,3 +218,43 @@ def test_an_address_moves_to_whom_it_was_given_last(device: KernelDevice) -> Non
     peers = device.read().peers
     assert peers[public_key(2)].allowed_ips == frozenset()
     assert peers[public_key(3)].allowed_ips == networks(str(address(2)))
+
+
+def test_a_peer_with_more_networks_than_a_message_holds_is_set_whole(kernel: FakeKernel, device: KernelDevice) -> None:
+    former = wanted_peer(2, preshared=2, keepalive=25, allowed=networks("172.16.0.0/12"))
+    many = wanted_peer(2, preshared=2, keepalive=25, allowed=frozenset(address(number) for number in range(5000)))
+    bring(device, wanted_device(former))
+    wanted = wanted_device(many, wanted_peer(3, allowed=networks("192.0.2.3/32")))
+    assert_holds(bring(device, wanted), wanted)
+
+
+def test_a_dump_that_a_change_interrupts_is_read_again(kernel: FakeKernel, device: KernelDevice) -> None:
+    kernel.message_peers = 3
+    everyone = [wanted_peer(number) for number in range(2, 12)]
+    bring(device, wanted_device(*everyone))
+    changes = iter([public_key(5)])
+
+    def remove_the_next() -> None:
+        for key in changes:
+            KernelDevice("wg0", kernel.wireguard).apply(Plan(remove=(key,)))
+
+    kernel.between_messages = remove_the_next
+    # The kernel ends such a dump at the peer that is gone: those after it are not gone.
+    assert_holds(device.read(), wanted_device(*(peer for peer in everyone if peer.public_key != public_key(5))))
+
+
+def test_a_device_that_never_holds_still_is_an_error_and_not_half_read(
+    kernel: FakeKernel, device: KernelDevice
+) -> None:
+    kernel.message_peers = 3
+    bring(device, wanted_device(*(wanted_peer(number) for number in range(2, 12))))
+    kernel.between_messages = lambda: KernelDevice("wg0", kernel.wireguard).apply(Plan(listen_port=7))
+    with pytest.raises(DeviceError, match="wg0 changes faster than it can be read; try again"):
+        device.holds(public_key(11))
+
+
+def test_a_port_that_is_taken_is_said_when_the_interface_comes_up(kernel: FakeKernel, device: KernelDevice) -> None:
+    kernel.ports_in_use.add(51820)
+    device.apply(Plan(private_key(1), 51820))
+    with pytest.raises(DeviceRefused, match="its UDP port is in use"):
+        Link(kernel.iproute).configure("wg0", IPv4Interface("10.220.0.1/14"), 1420)

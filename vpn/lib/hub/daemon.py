@@ -140,7 +140,7 @@ class HubDaemon:
         # thread waiting for the usual 5 ms whenever the daemon has answered.
         sys.setswitchinterval(0.0005)
         self._importing.start()
-        if self._tunnel.implementation is not Implementation.KERNEL:
+        if not self._tunnel.outlived:
             check_udp_port_free(self._settings.port)
         keeper = Keeper(self._settings, registry, self._tunnel, self._log)
         self._check_at = time.monotonic()
@@ -290,7 +290,7 @@ class HubDaemon:
         try:
             fresh = hub_settings.load(self._environ)
             _ = fresh.endpoint
-            if fresh.port != self._settings.port and fresh.wireguard != Implementation.KERNEL.value:
+            if fresh.port != self._settings.port:
                 check_udp_port_free(fresh.port)
         except VpnError as error:
             self._log.error("the settings stay as they were: %s", error)

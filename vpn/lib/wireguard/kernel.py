@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 Connect = Callable[[], Any]
 """Opens a pyroute2 WireGuard socket, or a fake of it; the result is a context manager."""
 
+_MOST_NETWORKS = 1000
+"""How many networks of a peer one request states: with 40 bytes each they fit the 65,535 of a netlink attribute."""
+
+_MOST_READINGS = 20
+_INTERRUPTED = 0x10
+"""NLM_F_DUMP_INTR (linux/netlink.h): something has changed since the message before."""
+
 _NO_KEY = bytes(32)
 _NO_PRESHARED_KEY = PresharedKey(_NO_KEY)
 
@@ -45,9 +52,17 @@ class KernelDevice:
         return self._interface
 
     def read(self) -> ObservedDevice:
-        """What the device holds now, put together from all messages of the dump."""
+        """What the device holds now, put together from all messages of the dump.
+
+        A dump that a change interrupts may lack peers that are there, so it is read again. Raises DeviceError
+        where changes never let it end.
+        """
         with self._open() as netlink:
-            return assemble(netlink.info(self._interface))
+            for _ in range(_MOST_READINGS):
+                messages = list(netlink.info(self._interface))
+                if not any(message["header"]["flags"] & _INTERRUPTED for message in messages):
+                    return assemble(messages)
+        raise DeviceError(f"{self._interface} changes faster than it can be read; try again")
 
     def holds(self, public_key: PublicKey) -> bool:
         """Whether the device knows this peer."""
@@ -73,7 +88,8 @@ class KernelDevice:
 
     def _add(self, netlink: Any, peers: Iterable[WantedPeer]) -> None:
         for peer in peers:
-            netlink.set(self._interface, peer=_peer_request(peer))
+            for request in _peer_requests(peer):
+                netlink.set(self._interface, peer=request)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -92,20 +108,26 @@ class KernelDevice:
             raise translate(errno.EPERM, self._interface) from error
 
 
-def _peer_request(peer: WantedPeer) -> dict[str, Any]:
-    """The peer as pyroute2 takes it. It passes over names that it does not know, so they stand here only."""
+def _peer_requests(peer: WantedPeer) -> Iterator[dict[str, Any]]:
+    """The peer as pyroute2 takes it. It passes over names that it does not know, so they stand here only.
+
+    Networks that do not fit into the first request are added by others.
+    """
+    networks = [str(network) for network in peer.allowed_ips]
     preshared = peer.preshared_key or _NO_PRESHARED_KEY
     request: dict[str, Any] = {
         "public_key": str(peer.public_key),
         "preshared_key": preshared.reveal(),
         "persistent_keepalive": peer.persistent_keepalive,
         "replace_allowed_ips": True,
-        "allowed_ips": [str(network) for network in peer.allowed_ips],
+        "allowed_ips": networks[:_MOST_NETWORKS],
     }
     if peer.endpoint is not None:
         request["endpoint_addr"] = str(peer.endpoint.address)
         request["endpoint_port"] = peer.endpoint.port
-    return request
+    yield request
+    for start in range(_MOST_NETWORKS, len(networks), _MOST_NETWORKS):
+        yield {"public_key": request["public_key"], "allowed_ips": networks[start : start + _MOST_NETWORKS]}
 
 
 def assemble(messages: Iterable[Any]) -> ObservedDevice:

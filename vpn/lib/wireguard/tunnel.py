@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,17 @@ class Tunnel:
         if self._process is not None:
             return self._process.alive
         return self._device is not None and self._link.exists(self.interface)
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the start will find the kernel's interface of an earlier run, whose port is taken by itself."""
+        if self.implementation not in (Implementation.AUTO, Implementation.KERNEL):
+            return False
+        try:
+            socket.if_nametoindex(self.interface)
+        except OSError:
+            return False
+        return True
 
     def start(self) -> None:
         """Bring the device up, without key, peers or address.

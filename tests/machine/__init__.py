@@ -1,0 +1,1 @@
+"""The machine of make test-kernel, without the machine."""

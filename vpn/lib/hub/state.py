@@ -98,6 +98,13 @@ def open_registry(
     # Not before a take-over: one that is refused leaves everything as it was.
     for notice in tighten_modes(settings):
         notify(notice)
+    try:
+        return sqlite.SqliteRegistry(path, owner=settings.owner)
+    except sqlite.Outdated:
+        from vpn.lib.registry import migration
+
+        copy = migration.migrate(path, settings.owner, clock())
+        notify(Notice(False, f"brought {path.name} up to date with this release; a copy of the former one is {copy}"))
     return sqlite.SqliteRegistry(path, owner=settings.owner)
 
 
@@ -106,7 +113,7 @@ def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None],
 
     found = takeover.read(settings.folder, settings.plan, now)
     backup = takeover.back_up(settings.folder, settings.owner, now)
-    sqlite.create(path, found.private_key, found.peers, found.used, settings.owner)
+    sqlite.create(path, found.private_key, found.peers, found.used, settings.owner, now=now, leaked=found.leaked)
     added = sum(peer.public_key is not None for peer in found.peers)
     notify(
         Notice(

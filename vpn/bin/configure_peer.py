@@ -16,7 +16,7 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import Parser, leave, run_guarded
+from vpn.bin import Parser, backups, leave, run_guarded
 from vpn.lib.errors import Refused
 from vpn.lib.hub import settings as hub_settings, state, who
 from vpn.lib.hub.service import Added, Configured, Hub, Removed
@@ -61,6 +61,9 @@ def _as_positions(arguments: list[str]) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    login = who.login(os.environ)
+    if arguments.command == "restore":
+        return backups.restore(arguments, login)
     settings = hub_settings.load(os.environ)
     name = None
     if "id" in arguments:
@@ -74,10 +77,11 @@ def _run(arguments: argparse.Namespace) -> int:
         _ = settings.endpoint  # refused before there is a registry
     elif arguments.command != "public-key" and not state.exists(settings):
         return _nothing_registered(arguments, name)
-    login = who.login(os.environ)
     with Hub(settings, open_device(settings), command=arguments.command, login=login, notify=_notify) as hub:
         if arguments.command == "audit":
             return _audit(hub, arguments)
+        if arguments.command == "backup":
+            return backups.backup(hub, arguments)
         if name is None:
             _print_all(hub, arguments)
         elif arguments.command == "show":
@@ -95,6 +99,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) -> int:
     """Answer for a hub that has no registry, without making one."""
+    if arguments.command == "backup":
+        raise Refused("there is nothing to back up: no component is registered")
     if name is None:
         nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
         print("[]" if arguments.json else nothing)
@@ -260,6 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("source", metavar="FROM", help=end)
     check.add_argument("target", metavar="TO", help="likewise")
     check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")
+    backups.add_parsers(commands)
     commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
     return parser
 

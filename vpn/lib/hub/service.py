@@ -117,6 +117,12 @@ class Hub:
             raise _unknown(name)
         return peer
 
+    def back_up(self, save: Callable[[bytes], None], what: str) -> None:
+        """Hand an image of the registry to ``save``, and log it as ``what``; if that raises, nothing is logged."""
+        with self._lock, self._registry.transaction() as transaction:
+            self._log(transaction, None, what, transaction.now(self._clock()))
+            save(transaction.image())
+
     def chain(self) -> Chain:
         """How the audit log's chain begins and ends."""
         return self._registry.chain()

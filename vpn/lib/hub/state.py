@@ -99,13 +99,28 @@ def open_registry(
     for notice in tighten_modes(settings):
         notify(notice)
     try:
-        return sqlite.SqliteRegistry(path, owner=settings.owner)
+        return _finished(settings, sqlite.SqliteRegistry(path, owner=settings.owner))
     except sqlite.Outdated:
         from vpn.lib.registry import migration
 
         copy = migration.migrate(path, settings.owner, clock())
         notify(Notice(False, f"brought {path.name} up to date with this release; a copy of the former one is {copy}"))
     return sqlite.SqliteRegistry(path, owner=settings.owner)
+
+
+def _finished(settings: Settings, registry: Registry) -> Registry:
+    """The registry, after what a restore that was killed had still to write."""
+    if registry.pending():
+        from vpn.lib.hub import restore
+
+        try:
+            if restore.write_pending(settings, registry):
+                raise StateError("a restore that was interrupted is finished, with its config.env; run this again")
+            restore.project(settings, registry)
+        except BaseException:
+            registry.close()
+            raise
+    return registry
 
 
 def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None], now: float) -> None:

@@ -85,6 +85,8 @@ def keep(database: sqlite3.Connection, path: Path, version: int, owner: Owner | 
         if owner is not None:
             os.fchown(descriptor, owner.uid, owner.gid)
         with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            # A journal in a file could outlive this process, and would be played into the next copy.
+            copy.execute("PRAGMA journal_mode = MEMORY")
             database.backup(copy)
         os.fsync(descriptor)
         os.rename(temporary, target)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from vpn.lib.errors import StateError
+from vpn.lib.errors import Busy, StateError
 from vpn.lib.files import FILE_MODE
 from vpn.lib.registry.audit import HASH_LENGTH, Chain, Record
 from vpn.lib.registry.database import LOCK_LIMIT, SCHEMA, SCHEMA_VERSION, damaged, translated
@@ -20,7 +21,7 @@ from vpn.lib.wireguard.keys import PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
     from pathlib import Path
 
@@ -47,7 +48,6 @@ def create(
     ``now`` is when the ``released`` addresses and the ``leaked`` keys are known to be so.
     """
     with in_place(path, owner) as database:
-        database.execute("PRAGMA journal_mode = MEMORY")
         database.execute("BEGIN")
         for statement in SCHEMA:
             database.execute(statement)
@@ -82,6 +82,8 @@ def in_place(path: Path, owner: Owner | None) -> Iterator[sqlite3.Connection]:
     with translated(temporary):
         database = sqlite3.connect(temporary, isolation_level=None)
         try:
+            # A journal in a file could outlive this process, and would be played into the next temporary file.
+            database.execute("PRAGMA journal_mode = MEMORY")
             yield database
         finally:
             database.close()
@@ -93,47 +95,12 @@ def in_place(path: Path, owner: Owner | None) -> Iterator[sqlite3.Connection]:
         os.close(descriptor)
 
 
-class SqliteRegistry:
-    """Registry over the file at ``path``, which must exist. Raises StateError when it is damaged."""
+class OpenRegistry:
+    """Registry over a database that is open; ``path`` names it in errors."""
 
-    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._path = path
-        self._owner = owner
-        if path.is_symlink():
-            raise StateError(f"{path} is a symbolic link; put the file itself there")
-        if not path.exists():
-            raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
-        if not path.is_file():
-            raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
-        with translated(path):
-            # SQLite takes an empty file for an empty database; a registry is never empty.
-            status = path.stat()
-            if status.st_size == 0:
-                raise damaged(path, "it is empty")
-            self._identity = (status.st_dev, status.st_ino)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT)
-            try:
-                self._open()
-            except BaseException:
-                self._database.close()
-                raise
-
-    def _open(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StateError(f"{self._path} was written by a newer release; install that release, or a later one")
-        if version < 1:
-            raise damaged(self._path, "it is no registry")
-        if version < SCHEMA_VERSION:
-            raise Outdated(f"{self._path} is of an older release; `configure_peer.py list` brings it up to date")
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        if self._owner is not None:
-            for suffix in ("-wal", "-shm"):
-                side = self._path.with_name(self._path.name + suffix)
-                with suppress(FileNotFoundError):
-                    if side.stat().st_uid != self._owner.uid:
-                        os.chown(side, self._owner.uid, self._owner.gid)
+        self._database = database
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
@@ -191,14 +158,6 @@ class SqliteRegistry:
             (number,) = self._database.execute("PRAGMA data_version").fetchone()
         return int(number)
 
-    def replaced(self) -> bool:
-        """Whether another file stands in the place of the one that is open, or none."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return True
-        return (status.st_dev, status.st_ino) != self._identity
-
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""
         with translated(self._path):
@@ -241,6 +200,16 @@ class SqliteRegistry:
                     entry = LogEntry(at, uid, command, peer, what, login)
                 yield Record(number, entry, digest)
 
+    def pending(self) -> dict[str, bytes | None]:
+        """What a restore has still to write: contents by name, None for what has to go."""
+        with translated(self._path):
+            return dict(self._database.execute("SELECT name, content FROM pending").fetchall())
+
+    def settle(self, name: str) -> None:
+        """It is written; nothing is pending of this name."""
+        with translated(self._path):
+            self._database.execute("DELETE FROM pending WHERE name = ?", (name,))
+
     def check(self) -> None:
         """Read everything and raise StateError when it is damaged."""
         with translated(self._path):
@@ -248,6 +217,76 @@ class SqliteRegistry:
         if answer != "ok":
             raise damaged(self._path, answer)
 
+    def copy_to(self, target: sqlite3.Connection, progress: Callable[[int, int, int], None] | None = None) -> None:
+        """Make another database the same, in one transaction."""
+        self._database.backup(target, progress=progress, sleep=0.01)
+
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+
+class SqliteRegistry(OpenRegistry):
+    """Registry over the file at ``path``, which must exist. Raises StateError when it is damaged."""
+
+    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+        self._owner = owner
+        if path.is_symlink():
+            raise StateError(f"{path} is a symbolic link; put the file itself there")
+        if not path.exists():
+            raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
+        if not path.is_file():
+            raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
+        with translated(path):
+            # SQLite takes an empty file for an empty database; a registry is never empty.
+            status = path.stat()
+            if status.st_size == 0:
+                raise damaged(path, "it is empty")
+            self._identity = (status.st_dev, status.st_ino)
+            super().__init__(path, sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT))
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def _open(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StateError(f"{self._path} was written by a newer release; install that release, or a later one")
+        if version < 1:
+            raise damaged(self._path, "it is no registry")
+        if version < SCHEMA_VERSION:
+            raise Outdated(f"{self._path} is of an older release; `configure_peer.py list` brings it up to date")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if self._owner is not None:
+            for suffix in ("-wal", "-shm"):
+                side = self._path.with_name(self._path.name + suffix)
+                with suppress(FileNotFoundError):
+                    if side.stat().st_uid != self._owner.uid:
+                        os.chown(side, self._owner.uid, self._owner.gid)
+
+    def replaced(self) -> bool:
+        """Whether another file stands in the place of the one that is open, or none."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (status.st_dev, status.st_ino) != self._identity
+
+    def take(self, image: OpenRegistry) -> None:
+        """Become what the image holds, in one transaction: other processes that have this open see it as a change.
+
+        Raises Busy when another process does not let go of it.
+        """
+        deadline = time.monotonic() + LOCK_LIMIT
+
+        def give_up(status: int, *_: int) -> None:
+            if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > deadline:
+                raise Busy(
+                    f"{self._path} has been locked for {LOCK_LIMIT:.0f} s; look for a hanging command, try again"
+                )
+
+        with translated(self._path):
+            image.copy_to(self._database, give_up)

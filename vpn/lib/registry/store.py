@@ -106,6 +106,10 @@ class Transaction(Protocol):
         """Remember addresses as used once, and free."""
         ...
 
+    def image(self) -> bytes:
+        """The whole registry as it is in this transaction, to be kept: it holds every secret."""
+        ...
+
     def log(self, entry: LogEntry) -> None:
         """Append to the log, and to its chain."""
         ...
@@ -160,6 +164,14 @@ class Registry(Protocol):
 
     def records(self) -> Iterator[Record]:
         """The log, oldest first."""
+        ...
+
+    def pending(self) -> Mapping[str, bytes | None]:
+        """What a restore has still to write: contents by name, None for what has to go."""
+        ...
+
+    def settle(self, name: str) -> None:
+        """It is written; nothing is pending of this name."""
         ...
 
     def check(self) -> None:

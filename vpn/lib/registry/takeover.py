@@ -123,7 +123,8 @@ def back_up(root: Path, owner: Owner | None, now: float, beside: Iterable[str] =
         target = root / f"backup-{stamp}-{number}"
         number += 1
     partial = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
+    for leftover in root.glob(".backup-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(mode=FOLDER_MODE)
     for source in (root / tree.FOLDER, root / ASSIGNED, root / WG_CONF.parent):
         if source.is_dir() and not source.is_symlink():

@@ -33,6 +33,14 @@ class SqliteTransaction:
         if self._logged:
             self.database.execute("UPDATE hub SET log_count = ?, log_head = ?, latest = ?", self._log_end())
 
+    def image(self) -> bytes:
+        """The registry as it is in this transaction, as the bytes of a file that ``image.Image`` reads."""
+        self.finish()
+        raw = bytearray(self.database.serialize())
+        # Not in write-ahead mode, which a database in memory cannot have (sqlite.org/fileformat2.html, offset 18).
+        raw[18:20] = b"\x01\x01"
+        return bytes(raw)
+
     def _log_end(self) -> tuple[int, bytes, float]:
         """How many entries the log has, the last one's hash, and the latest time."""
         if self._end is None:

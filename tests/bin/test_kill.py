@@ -82,7 +82,7 @@ class Bench:
         with self.copy() as scripts:
             calls = scripts.elsewhere / "calls"
             tracing = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={WRITING}", "-o", str(calls)]
-            assert scripts.peer(*case.arguments, through=tracing).status == 0
+            assert scripts.peer(*self.arguments(scripts), through=tracing).status == 0
             self.after = self.peers(scripts.folder)
             if case.base == "older":
                 self.hub_key = self.key(scripts.folder)
@@ -111,7 +111,11 @@ class Bench:
         # strace 6.1 injects errors with the quick filter, but no signals.
         quick = [] if fate.startswith("signal") else ["--seccomp-bpf"]
         tracing = ["strace", "-f", *quick, "-qq", "-e", f"trace={moment.call}", "-e", inject, "-o", "/dev/null"]
-        return scripts.peer(*self.case.arguments, through=tracing)
+        return scripts.peer(*self.arguments(scripts), through=tracing)
+
+    def arguments(self, scripts: Scripts) -> tuple[str, ...]:
+        """The command, for this copy."""
+        return self.case.arguments
 
     @staticmethod
     def open(folder: Path) -> Hub:

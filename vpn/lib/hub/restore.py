@@ -132,7 +132,10 @@ def project(settings: Settings, registry: Registry) -> list[str]:
     else:
         tree.write_all(texts)
         for stranger in tree.names() - {name for name, _ in texts}:
-            tree.delete(stranger)
+            try:
+                tree.delete(stranger)
+            except StateError as error:
+                notes.append(str(error))  # a file or a link in the place of a folder, which is not ours
     registry.settle(TREE)
     return notes
 

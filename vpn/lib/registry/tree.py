@@ -117,12 +117,12 @@ class Tree:
             return False
 
     def names(self) -> set[PeerName]:
-        """Whose config.env are there. What no peer can have as its folder is passed over."""
+        """Whose folders are there. What no peer can have as its folder is passed over."""
         found = set()
         for peer_type in PeerType:
-            for path in (self._root / FOLDER / peer_type.value).glob(f"*/{FILE}"):
+            for path in (self._root / FOLDER / peer_type.value).glob("*"):
                 with suppress(InvalidInput):
-                    found.add(parse_name(peer_type, path.parent.name))
+                    found.add(parse_name(peer_type, path.name))
         return found
 
     def delete(self, name: PeerName) -> None:

@@ -1,7 +1,7 @@
 """The audit log as a chain: each entry carries the hash of the one before. Pure.
 
 The hash of an entry is SHA-256 over the hash of the one before (the first: over the genesis, 32 random bytes) and
-the entry's fields in the order of ``_fields``, each as ``LENGTH:TEXT,``, or ``-,`` where there is none. Numbers are
+the entry's fields in the order of ``link``, each as ``LENGTH:TEXT,``, or ``-,`` where there is none. Numbers are
 written in decimal, the time as C's ``%a`` writes it. How many entries there are and the last one's hash are kept
 beside the log, so that a log whose end is cut off is noticed as well.
 """
@@ -17,7 +17,7 @@ except ImportError:
     from hashlib import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from vpn.lib.registry.store import LogEntry
 
@@ -50,8 +50,19 @@ class Break(NamedTuple):
 
 def link(before: bytes, number: int, entry: LogEntry) -> bytes:
     """The hash of an entry that follows one with the hash ``before``."""
-    fields = (b"-," if field is None else b"%d:%b," % (len(field), field) for field in _fields(number, entry))
-    digest: bytes = sha256(before + b"".join(fields)).digest()
+    peer = entry.peer
+    fields = (
+        str(number),
+        entry.at.hex(),
+        str(entry.uid),
+        None if entry.login is None else str(entry.login),
+        entry.command,
+        None if peer is None else peer.type.value,
+        None if peer is None else peer.id,
+        entry.what,
+    )
+    text = "".join(["-," if field is None else f"{_length(field)}:{field}," for field in fields])
+    digest: bytes = sha256(before + text.encode()).digest()
     return digest
 
 
@@ -74,12 +85,6 @@ def find_break(chain: Chain, records: Iterable[Record]) -> Break | None:
     return None
 
 
-def _fields(number: int, entry: LogEntry) -> Iterator[bytes | None]:
-    yield b"%d" % number
-    yield entry.at.hex().encode()
-    yield b"%d" % entry.uid
-    yield None if entry.login is None else b"%d" % entry.login
-    yield entry.command.encode()
-    yield None if entry.peer is None else entry.peer.type.value.encode()
-    yield None if entry.peer is None else entry.peer.id.encode()
-    yield entry.what.encode()
+def _length(text: str) -> int:
+    """In bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())

@@ -36,7 +36,13 @@ WRITING = (
     "write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,ftruncate,chmod,fchmod,"
     "fchmodat,fchown,sendfile,copy_file_range,syncfs"
 )
-FAILING = {"write": "ENOSPC", "pwrite64": "ENOSPC", "mkdirat": "ENOSPC", "fsync": "EIO", "fdatasync": "EIO"}
+FAILING = {
+    "write": ("ENOSPC", "EIO"),
+    "pwrite64": ("ENOSPC", "EIO"),
+    "mkdirat": ("ENOSPC",),
+    "fsync": ("EIO",),
+    "fdatasync": ("EIO",),
+}
 """The calls that a full or a failing disk makes fail, and how."""
 
 MOST = 8
@@ -82,7 +88,7 @@ class Bench:
         with self.copy() as scripts:
             calls = scripts.elsewhere / "calls"
             tracing = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={WRITING}", "-o", str(calls)]
-            assert scripts.peer(*case.arguments, through=tracing).status == 0
+            assert scripts.peer(*self.arguments(scripts), through=tracing).status == 0
             self.after = self.peers(scripts.folder)
             if case.base == "older":
                 self.hub_key = self.key(scripts.folder)
@@ -111,7 +117,11 @@ class Bench:
         # strace 6.1 injects errors with the quick filter, but no signals.
         quick = [] if fate.startswith("signal") else ["--seccomp-bpf"]
         tracing = ["strace", "-f", *quick, "-qq", "-e", f"trace={moment.call}", "-e", inject, "-o", "/dev/null"]
-        return scripts.peer(*self.case.arguments, through=tracing)
+        return scripts.peer(*self.arguments(scripts), through=tracing)
+
+    def arguments(self, scripts: Scripts) -> tuple[str, ...]:
+        """The command, for this copy."""
+        return self.case.arguments
 
     @staticmethod
     def open(folder: Path) -> Hub:
@@ -208,19 +218,19 @@ def test_a_command_that_is_killed_leaves_the_old_or_the_new_state(bench: Bench) 
 
 
 def test_a_disk_that_fails_is_told_in_one_line(bench: Bench) -> None:
-    def at(moment: Moment) -> list[str]:
+    def at(moment: Moment, error: str) -> list[str]:
         with bench.copy() as scripts:
-            outcome = bench.run(scripts, moment, f"error={FAILING[moment.call]}")
+            outcome = bench.run(scripts, moment, f"error={error}")
             problems = bench.check(scripts, outcome)
             lines = [line for line in outcome.err.splitlines() if "warning: " not in line and "took over" not in line]
             # What is not needed for the change (SQLite's clearing up) may fail unnoticed.
             if outcome.status not in (0, 1) or len(lines) != outcome.status or "Traceback" in outcome.err:
                 problems.append(f"not told well: {outcome}")
-            return [f"{moment}: {problem}" for problem in problems]
+            return [f"{moment} {error}: {problem}" for problem in problems]
 
     with ThreadPoolExecutor(2) as pool:
-        moments = [moment for moment in bench.moments if moment.call in FAILING]
-        problems = [problem for found in pool.map(at, moments) for problem in found]
+        failures = [(moment, error) for moment in bench.moments for error in FAILING.get(moment.call, ())]
+        problems = [problem for found in pool.map(at, *zip(*failures, strict=True)) for problem in found]
     assert problems == []
 
 

@@ -18,10 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.hub.memory_device import Killed, MemoryDevice
 from tests.hub.peers import key
 from vpn.lib.errors import Refused
-from vpn.lib.hub import settings as hub_settings, state
+from vpn.lib.hub import backup, restore, settings as hub_settings, state
 from vpn.lib.hub.keeper import Keeper
 from vpn.lib.hub.service import Hub, wanted_peer
 from vpn.lib.registry.addressing import MQTT, RESTFUL
+from vpn.lib.registry.audit import find_break
 from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.registry.tree import Tree
 from vpn.lib.wireguard.daemons import BORINGTUN
@@ -54,15 +55,25 @@ class Known(NamedTuple):
     key: PublicKey | None
 
 
+class Saved(NamedTuple):
+    """What the model knew when a backup was made."""
+
+    model: dict[PeerName, Known]
+    former: dict[PeerName, PublicKey]
+    leaked: frozenset[PublicKey]
+
+
 class Consortium(RuleBasedStateMachine):
-    """``model`` is what was acknowledged."""
+    """``model`` is what was acknowledged, ``former`` the key that was taken away last from each name."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="vpn-machine-"))
-        self.settings = hub_settings.load(
-            {"VPN_CONFIG_DIR": str(self.folder), "VPN_SERVER_PUBLIC_ADDR": "hub.example.org", **RANGES}
-        )
+        self.environ = {"VPN_CONFIG_DIR": str(self.folder), "VPN_SERVER_PUBLIC_ADDR": "hub.example.org", **RANGES}
+        self.settings = hub_settings.load(self.environ)
+        self.saved: Saved | None = None
+        self.former: dict[PeerName, PublicKey] = {}
+        self.leaked: frozenset[PublicKey] = frozenset()
         self.device = MemoryDevice()
         self.model: dict[PeerName, Known] = {}
         self.hub = Hub(self.settings, self.device)
@@ -107,6 +118,10 @@ class Consortium(RuleBasedStateMachine):
             with pytest.raises(Refused, match="belongs to"):
                 self.hub.add(name, given)
             return
+        if given in self.leaked:
+            with pytest.raises(Refused, match="marked as leaked and is refused for ever"):
+                self.hub.add(name, given)
+            return
         former = self.model[name].key
         done = self.hub.add(name, given)
         self.model[name] = self.model[name]._replace(key=given)
@@ -133,13 +148,45 @@ class Consortium(RuleBasedStateMachine):
             return
         former = self.model[name].key
         done = self.hub.remove(name)
-        self.model[name] = self.model[name]._replace(key=None)
+        self._keyless(name)
         assert done.removed_key == former
         self._out(done.proven, former)
 
     @rule(name=names)
+    def leak(self, name: PeerName) -> None:
+        """Its key leaked, or the one that it had."""
+        if name not in self.model:
+            with pytest.raises(Refused, match="is not registered"):
+                self.hub.remove(name, leaked=True)
+            return
+        held = self.model[name].key
+        marked = held or self.former.get(name)
+        if marked is None:
+            with pytest.raises(Refused, match="never had a key that could have leaked"):
+                self.hub.remove(name, leaked=True)
+            return
+        if any(known.key == marked for other, known in self.model.items() if other != name):
+            with pytest.raises(Refused, match="that key is the one of"):
+                self.hub.remove(name, leaked=True)
+            return
+        done = self.hub.remove(name, leaked=True)
+        self._keyless(name)
+        self.leaked |= {marked}
+        assert (done.removed_key, done.leaked) == (held, marked)
+        self._out(done.proven, held)
+
+    def _keyless(self, name: PeerName) -> None:
+        """It is without a key in the model."""
+        known = self.model[name]
+        if known.key is not None:
+            self.former[name] = known.key
+            self.model[name] = known._replace(key=None)
+
+    @rule(name=names)
     def removeconf(self, name: PeerName) -> None:
         former = self.model.pop(name).key if name in self.model else None
+        if former is not None:
+            self.former[name] = former
         done = self.hub.removeconf(name)
         assert done.removed_key == former
         self._out(done.proven, former)
@@ -149,6 +196,43 @@ class Consortium(RuleBasedStateMachine):
         assert proven is (None if self.device.missing else True)
         if proven:
             assert former not in self.device.peers
+
+    @rule()
+    def save(self) -> None:
+        backup.make(self.hub, self.backup, None)
+        self.saved = Saved(dict(self.model), dict(self.former), self.leaked)
+
+    @property
+    def backup(self) -> Path:
+        """Where the one backup is."""
+        return self.folder / "saved"
+
+    @precondition(lambda self: self.saved is not None)
+    @rule()
+    def restore(self) -> None:
+        restore.restore(self.backup, self.environ, lambda: b"", restore.By())
+        self._restored()
+
+    @precondition(lambda self: self.saved is not None)
+    @rule(late=st.booleans())
+    def crash_of_restore(self, late: bool) -> None:
+        """The process ends right before the registry is changed, or right after it."""
+        with patch.object(restore, "write_pending" if late else "_keep", side_effect=Killed), suppress(Killed):
+            restore.restore(self.backup, self.environ, lambda: b"", restore.By())
+        self.reopen()
+        if late:
+            self._restored()
+
+    def _restored(self) -> None:
+        """The model is what it was, but for the keys that leaked since."""
+        assert self.saved is not None
+        self.model, self.former = dict(self.saved.model), dict(self.saved.former)
+        self.leaked |= self.saved.leaked
+        for name, known in self.saved.model.items():
+            if known.key in self.leaked:
+                self._keyless(name)
+        for name in NAMES:
+            assert self.hub.config_path(name).exists() == (name in self.model)
 
     # What happens around the commands.
 
@@ -193,6 +277,8 @@ class Consortium(RuleBasedStateMachine):
         after = next((peer for peer in self.hub.peers() if peer.name == name), None)
         if after is None:
             assert before is None or command == "removeconf"
+            if before is not None and before.key is not None:
+                self.former[name] = before.key
             self.model.pop(name, None)
             return
         if before is None:
@@ -201,6 +287,8 @@ class Consortium(RuleBasedStateMachine):
         elif after.public_key != before.key:
             assert after.public_key == (given if command == "add" else None)
             assert command in ("add", "remove")
+            if command == "remove":
+                self._keyless(name)
             self.model[name] = before._replace(key=after.public_key)
 
     # What is true at all times.
@@ -210,6 +298,14 @@ class Consortium(RuleBasedStateMachine):
         peers = {peer.name: Known(peer.address, peer.preshared_key, peer.public_key) for peer in self.hub.peers()}
         assert peers == self.model
         assert self.hub.public_key() == self.hub_key
+
+    @invariant()
+    def the_log_is_whole(self) -> None:
+        assert find_break(self.hub.chain(), self.hub.records()) is None
+
+    @invariant()
+    def no_leaked_key_is_registered(self) -> None:
+        assert not self.leaked & {peer.public_key for peer in self.hub.peers()}
 
     @invariant()
     def addresses_are_unique_and_in_their_range(self) -> None:

@@ -51,7 +51,7 @@ def change(transaction: Transaction, *peers: Peer) -> None:
 def break_off(transaction: Transaction) -> None:
     """Change much, then end as Ctrl-C does."""
     transaction.put(peer(4))
-    transaction.delete(peer(2).name)
+    transaction.delete(peer(2).name, 2000.0)
     transaction.log(LogEntry(1.0, 0, "test", None, "nothing"))
     raise KeyboardInterrupt
 
@@ -120,14 +120,14 @@ def test_the_log_can_only_grow(path: Path, registry: SqliteRegistry) -> None:
 
 def test_deleting_releases_and_putting_takes_again(registry: SqliteRegistry) -> None:
     with registry.transaction() as transaction:
-        transaction.delete(peer(3).name)
-        transaction.delete(peer(2).name)
-        transaction.delete(peer(9).name)
-        assert [str(address) for address in transaction.released(FIRST, LAST)] == ["10.221.0.3", "10.221.0.2"]
+        transaction.delete(peer(3).name, 2000.0)
+        transaction.delete(peer(2).name, 2000.0)
+        transaction.delete(peer(9).name, 2000.0)
+        assert [str(free.address) for free in transaction.released(FIRST, LAST)] == ["10.221.0.3", "10.221.0.2"]
         assert transaction.highest(FIRST, LAST) == IPv4Address("10.221.0.3")
         assert transaction.was_used(IPv4Address("10.221.0.2"))
         transaction.put(peer(7, address="10.221.0.3"))
-        assert [str(address) for address in transaction.released(FIRST, LAST)] == ["10.221.0.2"]
+        assert [str(free.address) for free in transaction.released(FIRST, LAST)] == ["10.221.0.2"]
         assert list(transaction.released(IPv4Address("10.222.0.0"), IPv4Address("10.222.255.255"))) == []
 
 
@@ -166,7 +166,7 @@ def test_an_endpoint_goes_with_its_key(registry: SqliteRegistry, forget: bool) -
     registry.save_endpoints({key(3): Endpoint(IPv4Address("192.0.2.7"), 1234)})
     with registry.transaction() as transaction:
         if forget:
-            transaction.delete(peer(3).name)
+            transaction.delete(peer(3).name, 2000.0)
         else:
             transaction.put(peer(3, public_key=key(5)))
     assert registry.endpoints() == {}

@@ -16,9 +16,9 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import Parser, leave, run_guarded
+from vpn.bin import Parser, backups, leave, run_guarded
 from vpn.lib.errors import Refused
-from vpn.lib.hub import settings as hub_settings, state
+from vpn.lib.hub import settings as hub_settings, state, who
 from vpn.lib.hub.service import Added, Configured, Hub, Removed
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
@@ -51,11 +51,19 @@ def _as_positions(arguments: list[str]) -> list[str]:
         and arguments[0] in ("genconf", "add", "remove", "removeconf")
         and arguments[1][:1] != "-"
     ):
-        return [*arguments[:2], "--", *arguments[2:]]
+        options = [
+            argument
+            for argument in arguments[2:]
+            if argument == "--leaked" and arguments[0] in ("remove", "removeconf")
+        ]
+        return [*arguments[:2], *options, "--", *(given for given in arguments[2:] if given not in options)]
     return arguments
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    login = who.login(os.environ)
+    if arguments.command == "restore":
+        return backups.restore(arguments, login)
     settings = hub_settings.load(os.environ)
     name = None
     if "id" in arguments:
@@ -69,7 +77,11 @@ def _run(arguments: argparse.Namespace) -> int:
         _ = settings.endpoint  # refused before there is a registry
     elif arguments.command != "public-key" and not state.exists(settings):
         return _nothing_registered(arguments, name)
-    with Hub(settings, open_device(settings), command=arguments.command, notify=_notify) as hub:
+    with Hub(settings, open_device(settings), command=arguments.command, login=login, notify=_notify) as hub:
+        if arguments.command == "audit":
+            return _audit(hub, arguments)
+        if arguments.command == "backup":
+            return backups.backup(hub, arguments)
         if name is None:
             _print_all(hub, arguments)
         elif arguments.command == "show":
@@ -79,16 +91,19 @@ def _run(arguments: argparse.Namespace) -> int:
         elif key is not None:
             _print_added(hub.add(name, key))
         elif arguments.command == "remove":
-            _print_removed(name, hub.remove(name))
+            _print_removed(name, hub.remove(name, leaked=arguments.leaked))
         else:
-            _print_forgotten(name, hub.removeconf(name))
+            _print_forgotten(name, hub.removeconf(name, leaked=arguments.leaked))
     return 0
 
 
 def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) -> int:
     """Answer for a hub that has no registry, without making one."""
+    if arguments.command == "backup":
+        raise Refused("there is nothing to back up: no component is registered")
     if name is None:
-        print("[]" if arguments.json else "no components yet; register one with `configure_peer.py genconf TYPE ID`")
+        nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
+        print("[]" if arguments.json else nothing)
     elif arguments.command == "removeconf":
         _print_forgotten(name, Removed(None, None, None))
     else:
@@ -111,6 +126,17 @@ def _show(hub: Hub, name: PeerName, as_json: bool) -> None:
 
     view = listing.view_one(hub, name)
     print(listing.one_as_json(view) if as_json else listing.one_as_text(view, hub.config_path(name)))
+
+
+def _audit(hub: Hub, arguments: argparse.Namespace) -> int:
+    from vpn.lib.hub import audit_view
+
+    if arguments.verify:
+        text, whole = audit_view.verify(hub.chain(), hub.records(), arguments.json)
+        print(text)
+        return 0 if whole else 1
+    print(audit_view.as_json(hub.records()) if arguments.json else audit_view.as_table(hub.records()))
+    return 0
 
 
 def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -158,20 +184,30 @@ def _print_added(done: Added) -> None:
     print(f"{name}: added with address {done.peer.address}" + (" and let in" if done.applied else f". {LATER}"))
 
 
+def _print_leaked(done: Removed) -> None:
+    if done.leaked is not None:
+        print(f"  The key {done.leaked} is marked as leaked: it is refused for ever, whoever comes with it.")
+
+
 def _print_removed(name: PeerName, done: Removed) -> None:
     if done.removed_key is None:
         print(f"{name}: has no key; nothing to remove")
+        _print_leaked(done)
         return
     print(f"{name}: removed" + (", and proven to be out" if done.proven else f". {LATER}"))
-    print(f"  Its address and config.env are kept: `add` lets it in again, `removeconf {name}` forgets it.")
+    _print_leaked(done)
+    again = "`add`" if done.leaked is None else "`add` with another key"
+    print(f"  Its address and config.env are kept: {again} lets it in again, `removeconf {name}` forgets it.")
 
 
 def _print_forgotten(name: PeerName, done: Removed) -> None:
     if done.peer is None:
         print(f"{name}: is not registered; nothing to forget")
+        _print_leaked(done)
         return
     out = "" if done.removed_key is None else ", and proven to be out" if done.proven else f". {LATER}"
     print(f"{name}: forgotten, its address {done.peer.address} is free{out}")
+    _print_leaked(done)
 
 
 def _notify(notice: Notice) -> None:
@@ -209,6 +245,11 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command == "show":
             child.add_argument("--json", action="store_true", help="for programs")
+        if command in ("remove", "removeconf"):
+            child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
+    audit = commands.add_parser("audit", help="who changed what, and when", description="who changed what, and when")
+    audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
+    audit.add_argument("--json", action="store_true", help="for programs")
     listing = commands.add_parser("list", help="all components", description="all components")
     listing.add_argument("--json", action="store_true", help="for programs")
     policy = commands.add_parser(
@@ -225,6 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("source", metavar="FROM", help=end)
     check.add_argument("target", metavar="TO", help="likewise")
     check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")
+    backups.add_parsers(commands)
     commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
     return parser
 

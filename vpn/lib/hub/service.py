@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vpn.lib.errors import DeviceError, DeviceMissing, Refused, Unproven
-from vpn.lib.hub import peer_config, state
+from vpn.lib.hub import assigning, peer_config, proof, state
 from vpn.lib.registry.peer import Peer
 from vpn.lib.registry.store import LogEntry
 from vpn.lib.registry.tree import Tree
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpn.lib.hub.settings import Settings
+    from vpn.lib.registry.audit import Chain, Record
     from vpn.lib.registry.peer import PeerName
     from vpn.lib.registry.store import Registry, Transaction
     from vpn.lib.wireguard.device import Device
@@ -51,12 +51,13 @@ class Added(NamedTuple):
 class Removed(NamedTuple):
     """Of ``remove`` and ``removeconf``: what was there, and whether wg0 is proven to be without the key.
 
-    ``proven`` is None where there is no wg0.
+    ``proven`` is None where there is no wg0, ``leaked`` where no key was to be marked so.
     """
 
     peer: Peer | None
     removed_key: PublicKey | None
     proven: bool | None
+    leaked: PublicKey | None = None
 
 
 def wanted_peer(peer: Peer) -> WantedPeer | None:
@@ -70,7 +71,7 @@ class Hub:
     """The hub's peers. Each method is one command: checked, committed, then projected.
 
     ``device`` is wg0, or what stands for it; ``clock`` gives Unix time; ``notify`` hears what happened to
-    the state on opening. Use as a context manager.
+    the state on opening. ``command`` and ``login`` go into the audit log. Use as a context manager.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Hub:
         device: Device,
         *,
         command: str = "library",
+        login: int | None = None,
         notify: Callable[[state.Notice], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self._device = device
         self._command = command
+        self._login = login
         self._clock = clock
         self._tree = Tree(settings.folder, settings.owner)
         state.make_folders(settings)
@@ -113,6 +116,20 @@ class Hub:
         if peer is None:
             raise _unknown(name)
         return peer
+
+    def back_up(self, save: Callable[[bytes], None], what: str) -> None:
+        """Hand an image of the registry to ``save``, and log it as ``what``; if that raises, nothing is logged."""
+        with self._lock, self._registry.transaction() as transaction:
+            self._log(transaction, None, what, transaction.now(self._clock()))
+            save(transaction.image())
+
+    def chain(self) -> Chain:
+        """How the audit log's chain begins and ends."""
+        return self._registry.chain()
+
+    def records(self) -> Iterator[Record]:
+        """The audit log, oldest first."""
+        return self._registry.records()
 
     def observe(self) -> ObservedDevice:
         """What wg0 holds now. Raises DeviceError."""
@@ -180,9 +197,10 @@ class Hub:
                     return Added(peer, False, None, None)
                 self._check_key(transaction, name, key)
                 former = peer.public_key
-                peer = peer._replace(public_key=key, changed=self._clock())
+                now = transaction.now(self._clock())
+                peer = peer._replace(public_key=key, changed=now)
                 transaction.put(peer)
-                self._log(transaction, name, f"add {key}" if former is None else f"add {key} in place of {former}")
+                self._log(transaction, name, f"add {key}" if former is None else f"add {key} in place of {former}", now)
             wanted = wanted_peer(peer)
             assert wanted is not None
             try:
@@ -193,54 +211,89 @@ class Hub:
                 raise Unproven(f"the key of {name} is saved, but wg0 did not take it: {error}") from error
         return Added(peer, True, former, applied or None)
 
-    def remove(self, name: PeerName) -> Removed:
+    def remove(self, name: PeerName, *, leaked: bool = False) -> Removed:
         """Take the peer's key away: its address and config.env stay. Proven by reading wg0 back.
 
-        Raises Refused for a peer that is not registered, Unproven when wg0 cannot be shown to be without
-        the key; the registry forbids it all the same.
+        With ``leaked``, that key, or the one that was taken away last, is refused for ever, for everybody.
+        Raises Refused for a peer that is not registered, or never had a key that could have leaked; Unproven when wg0
+        cannot be shown to be without the key; the registry forbids it all the same.
         """
         with self._lock:
             with self._registry.transaction() as transaction:
                 peer = transaction.peer(name)
                 if peer is None:
                     raise _unknown(name, transaction.similar(name))
-                key = peer.public_key
-                if key is None:
-                    return Removed(peer, None, self._prove_no_strangers(name))
-                transaction.put(peer._replace(public_key=None, changed=self._clock()))
-                self._log(transaction, name, f"remove {key}")
-            return Removed(peer, key, self._prove_gone(name, key))
+                key, now = peer.public_key, transaction.now(self._clock())
+                if key is not None:
+                    transaction.take_key(peer, now)
+                    self._log(transaction, name, f"remove {key}", now)
+                marked = self._mark_leaked(transaction, name, now) if leaked else None
+            return self._removed(name, peer, key, marked)
 
-    def removeconf(self, name: PeerName) -> Removed:
+    def removeconf(self, name: PeerName, *, leaked: bool = False) -> Removed:
         """Forget the peer: key, address and config.env. Its address is handed out again last.
 
-        A peer that is not registered is no error. Raises Unproven as ``remove`` does, and StateError, with
-        nothing changed, where something else stands in the place of its files; ``remove`` works all the same.
+        A peer that is not registered is no error. Raises Unproven, and Refused with ``leaked``, as ``remove`` does,
+        and StateError, with nothing changed, where something else stands in the place of its files; ``remove`` works
+        all the same.
         """
         with self._lock:
             self._tree.check(name)
             with self._registry.transaction() as transaction:
                 peer = transaction.peer(name)
+                now = transaction.now(self._clock())
                 if peer is not None:
-                    transaction.delete(name)
-                    self._log(transaction, name, f"removeconf {peer.address}")
-            key = None if peer is None else peer.public_key
+                    transaction.delete(name, now)
+                    self._log(transaction, name, f"removeconf {peer.address}", now)
+                marked = self._mark_leaked(transaction, name, now) if leaked else None
             # The tunnel first: a tree that cannot be changed must not keep a peer in.
             try:
-                proven = self._prove_no_strangers(name) if key is None else self._prove_gone(name, key)
+                return self._removed(name, peer, None if peer is None else peer.public_key, marked)
             finally:
                 self._tree.delete(name)
-            return Removed(peer, key, proven)
+
+    def _removed(self, name: PeerName, peer: Peer | None, key: PublicKey | None, marked: PublicKey | None) -> Removed:
+        """What is true after a removal, proven; the leaked key goes to its file as well."""
+        try:
+            if key is None:
+                proven = proof.no_strangers(self._device, name, self._registry)
+            else:
+                proven = proof.gone(self._device, name, key)
+        finally:
+            if marked is not None:
+                from vpn.lib.hub import leaked
+
+                leaked.write(self.settings, self._registry)
+        return Removed(peer, key, proven, marked)
+
+    def _mark_leaked(self, transaction: Transaction, name: PeerName, now: float) -> PublicKey:
+        key = transaction.former_key(name)
+        if key is None:
+            raise Refused(f"{name} never had a key that could have leaked; look at `list` for the right one")
+        holder = transaction.holder(key)
+        if holder is not None:
+            raise Refused(f"that key is the one of {holder.name} now; `remove {holder.name} --leaked` takes it away")
+        if transaction.leaked_at(key) is None:
+            transaction.mark_leaked(key, now)
+            self._log(transaction, name, f"leaked {key}", now)
+        return key
 
     def _register(self, transaction: Transaction, name: PeerName, key: PublicKey | None) -> tuple[Peer, Peer | None]:
         """The peer as it is registered now, with the key if one is given, and as it was before, if it was."""
         before = transaction.similar(name)
         if before is not None and before.name != name:
             raise Refused(f"{name} differs from {before.name} only by case; choose another id")
-        now = self._clock()
+        now = transaction.now(self._clock())
         if before is None:
-            peer = Peer(name, self._next_address(transaction, name), PresharedKey.generate(), None, now, now)
-            self._log(transaction, name, f"genconf {peer.address}")
+            peer = Peer(
+                name,
+                assigning.next_address(transaction, name, self.settings, now),
+                PresharedKey.generate(),
+                None,
+                now,
+                now,
+            )
+            self._log(transaction, name, f"genconf {peer.address}", now)
         else:
             peer = before
             misplaced = self.settings.plan.misplaced(name, peer.address)
@@ -249,31 +302,10 @@ class Hub:
         if key is not None and key != peer.public_key:
             self._check_key(transaction, name, key)
             peer = peer._replace(public_key=key, changed=now)
-            self._log(transaction, name, f"add {key}")
+            self._log(transaction, name, f"add {key}", now)
         if peer != before:
             transaction.put(peer)
         return peer, before
-
-    def _next_address(self, transaction: Transaction, name: PeerName) -> IPv4Address:
-        plan = self.settings.plan
-        reserved = plan.reserved(name)
-        if reserved is not None:
-            occupant = transaction.occupant(reserved)
-            if occupant is not None:
-                raise Refused(f"{reserved}, the address of {name}, belongs to {occupant.name}; `removeconf` that first")
-            return reserved
-        network = plan.ranges[name.type]
-        first, last = network.network_address, network.broadcast_address
-        highest = transaction.highest(first, last)
-        address = plan.never_used(name.type, highest, transaction.was_used(first + 1))
-        if address is not None:
-            return address
-        for released in transaction.released(first, last):
-            if plan.usable(name.type, released):
-                return released
-        raise Refused(
-            f"no address is left in {network} for another {name.type.value}; `removeconf` one, or widen the range"
-        )
 
     def _check_key(self, transaction: Transaction, name: PeerName, key: PublicKey) -> None:
         if key == self._hub_key:
@@ -281,9 +313,11 @@ class Hub:
         holder = transaction.holder(key)
         if holder is not None and holder.name != name:
             raise Refused(f"that public key belongs to {holder.name}; each component makes its own")
+        if transaction.leaked_at(key) is not None:
+            raise Refused(f"that public key was marked as leaked and is refused for ever; make {name} a new one")
 
-    def _log(self, transaction: Transaction, name: PeerName, what: str) -> None:
-        transaction.log(LogEntry(self._clock(), os.getuid(), self._command, name, what))
+    def _log(self, transaction: Transaction, name: PeerName | None, what: str, now: float) -> None:
+        transaction.log(LogEntry(now, os.getuid(), self._command, name, what, self._login))
 
     def _apply(self, plan: Plan) -> bool:
         """Whether wg0 is there and took the plan."""
@@ -292,42 +326,6 @@ class Hub:
         except DeviceMissing:
             return False
         return True
-
-    def _prove_gone(self, name: PeerName, key: PublicKey) -> bool | None:
-        with _proving(name):
-            try:
-                self._device.apply(Plan(remove=(key,)))
-                held = self._device.holds(key)
-            except DeviceMissing:
-                return None
-        if held:
-            raise Unproven(f"{name} is removed from the registry, but wg0 still holds its key; restart the hub")
-        return True
-
-    def _prove_no_strangers(self, name: PeerName) -> bool | None:
-        """For a peer without a key: a command that was killed may have left it in wg0 all the same."""
-        with _proving(name):
-            try:
-                observed = self._device.read().peers.keys()
-                strangers = tuple(observed - {peer.public_key for peer in self._registry.peers()}) if observed else ()
-                self._device.apply(Plan(remove=strangers))
-                left = any(map(self._device.holds, strangers))
-            except DeviceMissing:
-                return None
-        if left:
-            raise Unproven("wg0 holds keys that are not registered and does not give them up; restart the hub")
-        return True
-
-
-@contextmanager
-def _proving(name: PeerName) -> Iterator[None]:
-    try:
-        yield
-    except DeviceError as error:
-        raise Unproven(
-            f"{name} is removed from the registry, but wg0 cannot prove it: {error}. The hub replaces a daemon that"
-            " hangs; run this again"
-        ) from error
 
 
 def _unknown(name: PeerName, similar: Peer | None = None) -> Refused:

@@ -31,6 +31,7 @@ DEFAULTS = {
     "VPN_RESEARCHER_IP_ASSIGN": "10.222.0.0/16",
     "USE_WG_KERNEL_MOD": "false",
     "VPN_WIREGUARD": "",
+    "VPN_ADDRESS_QUARANTINE": "0",
 }
 RANGE_NAMES = {
     PeerType.MANAGEMENT: "VPN_MANAGEMENT_IP_ASSIGN",
@@ -44,7 +45,8 @@ class Settings(NamedTuple):
 
     ``public_address`` is a host name or an address, empty where it is not set: only what is handed to
     components needs it. ``wireguard`` is a name of ``Implementation``; ``components_use_kernel`` is
-    USE_WG_KERNEL_MOD, which is handed to them.
+    USE_WG_KERNEL_MOD, which is handed to them. ``quarantine`` is for how many seconds the address of a forgotten peer
+    goes to nobody else.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Settings(NamedTuple):
     owner: Owner | None
     components_use_kernel: bool = False
     interface: str = INTERFACE
+    quarantine: float = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -77,21 +80,32 @@ def load(environ: Mapping[str, str]) -> Settings:
         values = config_env.load(folder / FILE)
     except FileNotFoundError:
         values = {}
-    values = {name: environ.get(name) or values.get(name) or default for name, default in DEFAULTS.items()}
+    return of(folder, values, environ)
+
+
+def of(folder: Path, given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """``load`` with these variables in the place of the file's."""
+    values = {name: environ.get(name) or given.get(name) or default for name, default in DEFAULTS.items()}
     problems: list[str] = []
     address = _parsed(problems, "VPN_SERVER_PUBLIC_ADDR", values, _host)
     port = _parsed(problems, "VPN_SERVER_PORT", values, parse_port)
     kernel = _parsed(problems, "USE_WG_KERNEL_MOD", values, parse_boolean)
     wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, kernel is True))
+    quarantine = _parsed(problems, "VPN_ADDRESS_QUARANTINE", values, _days)
     owner = None
     try:
         owner = owner_of_state(environ, folder)
     except InvalidInput as error:
         problems.append(str(error))
     plan = _address_plan(problems, values)
-    if problems or address is None or port is None or wireguard is None or plan is None:
+    if problems:
         raise InvalidInput(f"{folder / FILE}: {'; '.join(problems)}")
-    return Settings(folder, address, port, plan, wireguard, owner, kernel is True)
+    assert address is not None
+    assert port is not None
+    assert plan is not None
+    assert wireguard is not None
+    assert quarantine is not None
+    return Settings(folder, address, port, plan, wireguard, owner, kernel is True, quarantine=quarantine)
 
 
 def _address_plan(problems: list[str], values: Mapping[str, str]) -> AddressPlan | None:
@@ -150,6 +164,12 @@ def _prefix(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= 30):
         raise InvalidInput("not a prefix length: a number from 1 to 30 is due")
     return int(text)
+
+
+def _days(text: str) -> float:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) <= 3650):
+        raise InvalidInput("not a number of days from 0 to 3650")
+    return int(text) * 86400.0
 
 
 def _implementation(text: str, kernel: bool) -> str:

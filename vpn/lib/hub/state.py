@@ -98,7 +98,29 @@ def open_registry(
     # Not before a take-over: one that is refused leaves everything as it was.
     for notice in tighten_modes(settings):
         notify(notice)
+    try:
+        return _finished(settings, sqlite.SqliteRegistry(path, owner=settings.owner))
+    except sqlite.Outdated:
+        from vpn.lib.registry import migration
+
+        copy = migration.migrate(path, settings.owner, clock())
+        notify(Notice(False, f"brought {path.name} up to date with this release; a copy of the former one is {copy}"))
     return sqlite.SqliteRegistry(path, owner=settings.owner)
+
+
+def _finished(settings: Settings, registry: Registry) -> Registry:
+    """The registry, after what a restore that was killed had still to write."""
+    if registry.pending():
+        from vpn.lib.hub import restore
+
+        try:
+            if restore.write_pending(settings, registry):
+                raise StateError("a restore that was interrupted is finished, with its config.env; run this again")
+            restore.project(settings, registry)
+        except BaseException:
+            registry.close()
+            raise
+    return registry
 
 
 def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None], now: float) -> None:
@@ -106,7 +128,7 @@ def _take_over(settings: Settings, path: Path, notify: Callable[[Notice], None],
 
     found = takeover.read(settings.folder, settings.plan, now)
     backup = takeover.back_up(settings.folder, settings.owner, now)
-    sqlite.create(path, found.private_key, found.peers, found.used, settings.owner)
+    sqlite.create(path, found.private_key, found.peers, found.used, settings.owner, now=now, leaked=found.leaked)
     added = sum(peer.public_key is not None for peer in found.peers)
     notify(
         Notice(

@@ -12,17 +12,69 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_LIMIT = 30.0
 """Seconds that a transaction waits for another process's."""
 
-SCHEMA = """
-CREATE TABLE hub (
+CHANGED_IN_2 = (
+    """CREATE TABLE hub (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     private_key BLOB NOT NULL CHECK (length(private_key) = 32),
-    public_key BLOB NOT NULL CHECK (length(public_key) = 32)
-) STRICT;
-CREATE TABLE peer (
+    public_key BLOB NOT NULL CHECK (length(public_key) = 32),
+    genesis BLOB NOT NULL CHECK (length(genesis) = 32),
+    log_count INTEGER NOT NULL CHECK (log_count >= 0),
+    log_head BLOB NOT NULL CHECK (length(log_head) = 32),
+    latest REAL NOT NULL
+) STRICT""",
+    """CREATE TABLE released (
+    address INTEGER PRIMARY KEY,
+    turn INTEGER NOT NULL,
+    at REAL NOT NULL,
+    type TEXT,
+    id TEXT
+) STRICT""",
+    "CREATE INDEX released_turn ON released (turn)",
+    "CREATE INDEX released_name ON released (type, id)",
+    """CREATE TABLE log (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    uid INTEGER NOT NULL,
+    login INTEGER,
+    command TEXT NOT NULL,
+    type TEXT,
+    id TEXT,
+    what TEXT NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT""",
+    "CREATE TRIGGER log_is_append_only_update BEFORE UPDATE ON log BEGIN SELECT raise(ABORT, 'append-only'); END",
+    "CREATE TRIGGER log_is_append_only_delete BEFORE DELETE ON log BEGIN SELECT raise(ABORT, 'append-only'); END",
+    # The key that was taken away last from each name, so that it can still be marked as leaked.
+    """CREATE TABLE former (
+    type TEXT NOT NULL,
+    id TEXT NOT NULL,
+    public_key BLOB NOT NULL CHECK (length(public_key) = 32),
+    PRIMARY KEY (type, id)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE leaked (
+    public_key BLOB PRIMARY KEY CHECK (length(public_key) = 32),
+    at REAL NOT NULL
+) STRICT, WITHOUT ROWID""",
+    "CREATE TRIGGER leaked_is_for_ever_update BEFORE UPDATE ON leaked BEGIN SELECT raise(ABORT, 'append-only'); END",
+    "CREATE TRIGGER leaked_is_for_ever_delete BEFORE DELETE ON leaked BEGIN SELECT raise(ABORT, 'append-only'); END",
+    """CREATE TRIGGER leaked_is_refused_insert BEFORE INSERT ON peer
+    WHEN NEW.public_key IN (SELECT public_key FROM leaked) BEGIN SELECT raise(ABORT, 'leaked'); END""",
+    """CREATE TRIGGER leaked_is_refused_update BEFORE UPDATE OF public_key ON peer
+    WHEN NEW.public_key IN (SELECT public_key FROM leaked) BEGIN SELECT raise(ABORT, 'leaked'); END""",
+    # What a restore has still to write; NULL stands for a file that has to go.
+    """CREATE TABLE pending (
+    name TEXT PRIMARY KEY,
+    content BLOB
+) STRICT, WITHOUT ROWID""",
+)
+"""What version 2 made new or anew. The migration from 1 executes it: before it changes, it has to be copied there."""
+
+SCHEMA = (
+    """CREATE TABLE peer (
     type TEXT NOT NULL,
     id TEXT NOT NULL,
     folded TEXT NOT NULL,
@@ -33,29 +85,14 @@ CREATE TABLE peer (
     changed REAL NOT NULL,
     PRIMARY KEY (type, id),
     UNIQUE (type, folded)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE released (
-    address INTEGER PRIMARY KEY,
-    turn INTEGER NOT NULL
-) STRICT;
-CREATE INDEX released_turn ON released (turn);
-CREATE TABLE endpoint (
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE endpoint (
     public_key BLOB PRIMARY KEY,
     address TEXT NOT NULL,
     port INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE log (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL,
-    uid INTEGER NOT NULL,
-    command TEXT NOT NULL,
-    type TEXT,
-    id TEXT,
-    what TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER log_is_append_only_update BEFORE UPDATE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
-CREATE TRIGGER log_is_append_only_delete BEFORE DELETE ON log BEGIN SELECT raise(ABORT, 'append-only'); END;
-"""
+) STRICT, WITHOUT ROWID""",
+    *CHANGED_IN_2,
+)
 
 
 @contextmanager
@@ -64,6 +101,8 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
+        if str(error) == "leaked":
+            raise Refused("that public key was marked as leaked and is refused for ever; make a new one") from error
         taken = "address" if "address" in str(error) else "public key" if "public_key" in str(error) else "name"
         raise Refused(f"that {taken} belongs to another peer; `list` shows to which") from error
     except sqlite3.OperationalError as error:

@@ -5,33 +5,70 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from vpn.lib.errors import StateError
+from vpn.lib.errors import Busy, StateError
 from vpn.lib.files import FILE_MODE
+from vpn.lib.registry.audit import HASH_LENGTH, Chain, Record
 from vpn.lib.registry.database import LOCK_LIMIT, SCHEMA, SCHEMA_VERSION, damaged, translated
-from vpn.lib.registry.peer import Peer, PeerName, PeerType
-from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
+from vpn.lib.registry.peer import PeerName, PeerType
+from vpn.lib.registry.store import LogEntry
+from vpn.lib.registry.transaction import COLUMNS, SqliteTransaction, peer_of, readable
+from vpn.lib.wireguard.keys import PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from ipaddress import IPv4Address
     from pathlib import Path
 
     from vpn.lib.files import Owner
-    from vpn.lib.registry.store import LogEntry
+    from vpn.lib.registry.peer import Peer
 
-_COLUMNS = "type, id, address, preshared_key, public_key, created, changed"
+
+class Outdated(StateError):
+    """The registry is of an older release: ``migration.migrate`` brings it up to date."""
 
 
 def create(
-    path: Path, private_key: PrivateKey, fill: Iterable[Peer], released: Iterable[IPv4Address], owner: Owner | None
+    path: Path,
+    private_key: PrivateKey,
+    fill: Iterable[Peer],
+    released: Iterable[IPv4Address],
+    owner: Owner | None,
+    *,
+    now: float = 0.0,
+    leaked: Iterable[PublicKey] = (),
 ) -> None:
     """Make a registry at ``path`` that holds ``fill``, whole or not at all.
 
-    It is built under another name and renamed, so a registry at ``path`` is always complete.
+    ``now`` is when the ``released`` addresses and the ``leaked`` keys are known to be so.
+    """
+    with in_place(path, owner) as database:
+        database.execute("BEGIN")
+        for statement in SCHEMA:
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        genesis = os.urandom(HASH_LENGTH)
+        keys = (bytes(private_key), bytes(private_key.public_key()))
+        database.execute("INSERT INTO hub VALUES (1, ?, ?, ?, 0, ?, 0)", (*keys, genesis, genesis))
+        transaction = SqliteTransaction(database)
+        for key in leaked:
+            transaction.mark_leaked(key, now)
+        for peer in fill:
+            transaction.put(peer)
+        transaction.release(released, now)
+        database.execute("COMMIT")
+
+
+@contextmanager
+def in_place(path: Path, owner: Owner | None) -> Iterator[sqlite3.Connection]:
+    """A new database that becomes ``path`` when the block ends well: built under another name, synced and renamed.
+
+    For a ``path`` that no process has open, or that does not exist: a file there is replaced.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     # A write-ahead log that belongs to a registry of the past must not be played into this one.
@@ -45,14 +82,9 @@ def create(
     with translated(temporary):
         database = sqlite3.connect(temporary, isolation_level=None)
         try:
+            # A journal in a file could outlive this process, and would be played into the next temporary file.
             database.execute("PRAGMA journal_mode = MEMORY")
-            database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-            database.execute("INSERT INTO hub VALUES (1, ?, ?)", (bytes(private_key), bytes(private_key.public_key())))
-            transaction = SqliteTransaction(database)
-            for peer in fill:
-                transaction.put(peer)
-            transaction.release(released)
-            database.execute("COMMIT")
+            yield database
         finally:
             database.close()
     os.rename(temporary, path)
@@ -63,45 +95,12 @@ def create(
         os.close(descriptor)
 
 
-class SqliteRegistry:
-    """Registry over the file at ``path``, which must exist. Raises StateError when it is damaged."""
+class OpenRegistry:
+    """Registry over a database that is open; ``path`` names it in errors."""
 
-    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._path = path
-        self._owner = owner
-        if path.is_symlink():
-            raise StateError(f"{path} is a symbolic link; put the file itself there")
-        if not path.exists():
-            raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
-        if not path.is_file():
-            raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
-        with translated(path):
-            # SQLite takes an empty file for an empty database; a registry is never empty.
-            status = path.stat()
-            if status.st_size == 0:
-                raise damaged(path, "it is empty")
-            self._identity = (status.st_dev, status.st_ino)
-            self._database = sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT)
-            try:
-                self._open()
-            except BaseException:
-                self._database.close()
-                raise
-
-    def _open(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StateError(f"{self._path} was written by a newer release; install that release, or a later one")
-        if version < 1:
-            raise damaged(self._path, "it is no registry")
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        if self._owner is not None:
-            for suffix in ("-wal", "-shm"):
-                side = self._path.with_name(self._path.name + suffix)
-                with suppress(FileNotFoundError):
-                    if side.stat().st_uid != self._owner.uid:
-                        os.chown(side, self._owner.uid, self._owner.gid)
+        self._database = database
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
@@ -109,7 +108,9 @@ class SqliteRegistry:
         with translated(self._path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteTransaction(self._database)
+                transaction = SqliteTransaction(self._database)
+                yield transaction
+                transaction.finish()
                 self._database.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -120,14 +121,14 @@ class SqliteRegistry:
         """The hub's private key."""
         with translated(self._path):
             (raw,) = self._row("SELECT private_key FROM hub")
-            with _readable():
+            with readable():
                 return PrivateKey(raw)
 
     def public_key(self) -> PublicKey:
         """The hub's public key."""
         with translated(self._path):
             (raw,) = self._row("SELECT public_key FROM hub")
-            with _readable():
+            with readable():
                 return PublicKey(raw)
 
     def _row(self, query: str) -> Any:
@@ -145,11 +146,11 @@ class SqliteRegistry:
         """All peers, or those of a type, by type and id, as they are when the first one is asked for."""
         with translated(self._path):
             rows = self._database.execute(
-                f"SELECT {_COLUMNS} FROM peer WHERE ifnull(?1, type) = type ORDER BY type, id",
+                f"SELECT {COLUMNS} FROM peer WHERE ifnull(?1, type) = type ORDER BY type, id",
                 (None if peer_type is None else peer_type.value,),
             )
             while some := rows.fetchmany(200):
-                yield from map(_peer, some)
+                yield from map(peer_of, some)
 
     def version(self) -> int:
         """A number that changes whenever another connection commits."""
@@ -157,21 +158,13 @@ class SqliteRegistry:
             (number,) = self._database.execute("PRAGMA data_version").fetchone()
         return int(number)
 
-    def replaced(self) -> bool:
-        """Whether another file stands in the place of the one that is open, or none."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return True
-        return (status.st_dev, status.st_ino) != self._identity
-
     def endpoints(self) -> Mapping[PublicKey, Endpoint]:
         """The last known endpoints."""
         with translated(self._path):
             rows = self._database.execute(
                 "SELECT public_key, endpoint.address, port FROM endpoint JOIN peer USING (public_key)"
             ).fetchall()
-            with _readable():
+            with readable():
                 return {PublicKey(key): Endpoint(ip_address(address), port) for key, address, port in rows}
 
     def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
@@ -185,6 +178,38 @@ class SqliteRegistry:
                 [(str(endpoint.address), endpoint.port, bytes(key)) for key, endpoint in endpoints.items()],
             )
 
+    def leaked(self) -> list[PublicKey]:
+        """All keys that were marked as leaked."""
+        with translated(self._path), readable():
+            rows = self._database.execute("SELECT public_key FROM leaked ORDER BY at, public_key").fetchall()
+            return [PublicKey(key) for (key,) in rows]
+
+    def chain(self) -> Chain:
+        """Where the log's chain begins, and how it ends."""
+        with translated(self._path):
+            return Chain(*self._row("SELECT genesis, log_count, log_head FROM hub"))
+
+    def records(self) -> Iterator[Record]:
+        """The log, oldest first."""
+        with translated(self._path):
+            for number, at, uid, login, command, peer_type, peer_id, what, digest in self._database.execute(
+                "SELECT number, at, uid, login, command, type, id, what, hash FROM log ORDER BY number"
+            ):
+                with readable():
+                    peer = None if peer_type is None else PeerName(PeerType(peer_type), peer_id)
+                    entry = LogEntry(at, uid, command, peer, what, login)
+                yield Record(number, entry, digest)
+
+    def pending(self) -> dict[str, bytes | None]:
+        """What a restore has still to write: contents by name, None for what has to go."""
+        with translated(self._path):
+            return dict(self._database.execute("SELECT name, content FROM pending").fetchall())
+
+    def settle(self, name: str) -> None:
+        """It is written; nothing is pending of this name."""
+        with translated(self._path):
+            self._database.execute("DELETE FROM pending WHERE name = ?", (name,))
+
     def check(self) -> None:
         """Read everything and raise StateError when it is damaged."""
         with translated(self._path):
@@ -192,126 +217,76 @@ class SqliteRegistry:
         if answer != "ok":
             raise damaged(self._path, answer)
 
+    def copy_to(self, target: sqlite3.Connection, progress: Callable[[int, int, int], None] | None = None) -> None:
+        """Make another database the same, in one transaction."""
+        self._database.backup(target, progress=progress, sleep=0.01)
+
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
 
 
-class SqliteTransaction:
-    """Transaction on an open database."""
+class SqliteRegistry(OpenRegistry):
+    """Registry over the file at ``path``, which must exist. Raises StateError when it is damaged."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
+    def __init__(self, path: Path, *, owner: Owner | None = None) -> None:
+        self._owner = owner
+        if path.is_symlink():
+            raise StateError(f"{path} is a symbolic link; put the file itself there")
+        if not path.exists():
+            raise StateError(f"{path} is not there: {os.strerror(errno.ENOENT)}")
+        if not path.is_file():
+            raise StateError(f"{path} is not a regular file; move it away, or put back a copy of the registry")
+        with translated(path):
+            # SQLite takes an empty file for an empty database; a registry is never empty.
+            status = path.stat()
+            if status.st_size == 0:
+                raise damaged(path, "it is empty")
+            self._identity = (status.st_dev, status.st_ino)
+            super().__init__(path, sqlite3.connect(path, isolation_level=None, timeout=LOCK_LIMIT))
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
 
-    def peer(self, name: PeerName) -> Peer | None:
-        """The peer of exactly this name."""
-        return self._one("type = ? AND id = ?", name.type.value, name.id)
+    def _open(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StateError(f"{self._path} was written by a newer release; install that release, or a later one")
+        if version < 1:
+            raise damaged(self._path, "it is no registry")
+        if version < SCHEMA_VERSION:
+            raise Outdated(f"{self._path} is of an older release; `configure_peer.py list` brings it up to date")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if self._owner is not None:
+            for suffix in ("-wal", "-shm"):
+                side = self._path.with_name(self._path.name + suffix)
+                with suppress(FileNotFoundError):
+                    if side.stat().st_uid != self._owner.uid:
+                        os.chown(side, self._owner.uid, self._owner.gid)
 
-    def similar(self, name: PeerName) -> Peer | None:
-        """The peer of this type whose id is the same, whatever its case."""
-        return self._one("type = ? AND folded = ?", name.type.value, name.id.lower())
+    def replaced(self) -> bool:
+        """Whether another file stands in the place of the one that is open, or none."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (status.st_dev, status.st_ino) != self._identity
 
-    def holder(self, public_key: PublicKey) -> Peer | None:
-        """The peer that has this key."""
-        return self._one("public_key = ?", bytes(public_key))
+    def take(self, image: OpenRegistry) -> None:
+        """Become what the image holds, in one transaction: other processes that have this open see it as a change.
 
-    def occupant(self, address: IPv4Address) -> Peer | None:
-        """The peer that has this address."""
-        return self._one("address = ?", int(address))
+        Raises Busy when another process does not let go of it.
+        """
+        deadline = time.monotonic() + LOCK_LIMIT
 
-    def highest(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
-        """The highest address from first to last that was ever used."""
-        bounds = (int(first), int(last))
-        # Each half is a single step in an index; a max over a union would read the whole range.
-        row = self.database.execute(
-            "SELECT max("
-            "ifnull((SELECT max(address) FROM peer WHERE address BETWEEN ?1 AND ?2), -1),"
-            "ifnull((SELECT max(address) FROM released WHERE address BETWEEN ?1 AND ?2), -1))",
-            bounds,
-        ).fetchone()
-        return None if row[0] < 0 else IPv4Address(row[0])
+        def give_up(status: int, *_: int) -> None:
+            if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > deadline:
+                raise Busy(
+                    f"{self._path} has been locked for {LOCK_LIMIT:.0f} s; look for a hanging command, try again"
+                )
 
-    def was_used(self, address: IPv4Address) -> bool:
-        """Whether a peer has the address, or had it."""
-        number = int(address)
-        query = (
-            "SELECT EXISTS (SELECT 1 FROM peer WHERE address = ?1)"
-            " OR EXISTS (SELECT 1 FROM released WHERE address = ?1)"
-        )
-        return bool(self.database.execute(query, (number,)).fetchone()[0])
-
-    def released(self, first: IPv4Address, last: IPv4Address) -> Iterator[IPv4Address]:
-        """The released addresses from first to last, the one that was released first at the front."""
-        rows = self.database.execute(
-            "SELECT address FROM released WHERE address BETWEEN ? AND ? ORDER BY turn", (int(first), int(last))
-        )
-        return (IPv4Address(address) for (address,) in rows)
-
-    def put(self, peer: Peer) -> None:
-        """Register the peer, or replace what is registered under its name."""
-        name, address = peer.name, int(peer.address)
-        self.database.execute(
-            f"INSERT INTO peer ({_COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (type, id) DO UPDATE SET address = excluded.address, preshared_key = excluded.preshared_key,"
-            " public_key = excluded.public_key, changed = excluded.changed",
-            (
-                name.type.value,
-                name.id,
-                address,
-                bytes(peer.preshared_key),
-                None if peer.public_key is None else bytes(peer.public_key),
-                peer.created,
-                peer.changed,
-                name.id.lower(),
-            ),
-        )
-        self.database.execute("DELETE FROM released WHERE address = ?", (address,))
-
-    def delete(self, name: PeerName) -> None:
-        """Forget the peer, and remember its address as released."""
-        peer = self.peer(name)
-        if peer is None:
-            return
-        self.database.execute("DELETE FROM peer WHERE type = ? AND id = ?", (name.type.value, name.id))
-        self.release([peer.address])
-
-    def release(self, addresses: Iterable[IPv4Address]) -> None:
-        """Remember addresses as used once, and free, in this order."""
-        self.database.executemany(
-            "INSERT OR IGNORE INTO released VALUES (?, 1 + ifnull((SELECT max(turn) FROM released), 0))",
-            ((int(address),) for address in addresses),
-        )
-
-    def log(self, entry: LogEntry) -> None:
-        """Append to the log."""
-        peer_type, peer_id = (None, None) if entry.peer is None else (entry.peer.type.value, entry.peer.id)
-        self.database.execute(
-            "INSERT INTO log (at, uid, command, type, id, what) VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.at, entry.uid, entry.command, peer_type, peer_id, entry.what),
-        )
-
-    def _one(self, condition: str, *values: object) -> Peer | None:
-        row = self.database.execute(f"SELECT {_COLUMNS} FROM peer WHERE {condition}", values).fetchone()
-        return None if row is None else _peer(row)
-
-
-def _peer(row: Any) -> Peer:
-    peer_type, peer_id, address, preshared_key, public_key, created, changed = row
-    with _readable():
-        return Peer(
-            PeerName(PeerType(peer_type), peer_id),
-            IPv4Address(address),
-            PresharedKey(preshared_key),
-            None if public_key is None else PublicKey(public_key),
-            created,
-            changed,
-        )
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Values that no schema lets in are damage, whatever they make Python raise."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise sqlite3.DatabaseError("a row cannot be read") from error
+        with translated(self._path):
+            image.copy_to(self._database, give_up)

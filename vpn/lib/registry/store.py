@@ -9,19 +9,31 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from ipaddress import IPv4Address
 
+    from vpn.lib.registry.audit import Chain, Record
     from vpn.lib.registry.peer import Peer, PeerName, PeerType
     from vpn.lib.wireguard.keys import PrivateKey, PublicKey
     from vpn.lib.wireguard.types import Endpoint
 
 
 class LogEntry(NamedTuple):
-    """A change: when (Unix time, seconds), by whom, to whom, and what. Without secrets."""
+    """A change: when (registry time, seconds), by whom, to whom, and what. Without secrets.
+
+    ``uid`` is the process's, ``login`` that of who logged in and became it, None where it is not known.
+    """
 
     at: float
     uid: int
     command: str
     peer: PeerName | None
     what: str
+    login: int | None = None
+
+
+class Released(NamedTuple):
+    """An address that is free again, since when (registry time, seconds)."""
+
+    address: IPv4Address
+    at: float
 
 
 class Transaction(Protocol):
@@ -54,24 +66,52 @@ class Transaction(Protocol):
         """Whether a peer has the address, or had it."""
         ...
 
-    def released(self, first: IPv4Address, last: IPv4Address) -> Iterator[IPv4Address]:
+    def released(self, first: IPv4Address, last: IPv4Address) -> Iterator[Released]:
         """The released addresses from first to last, the one that was released first at the front."""
+        ...
+
+    def released_by(self, name: PeerName) -> IPv4Address | None:
+        """The address that this name had last, if it is free."""
+        ...
+
+    def former_key(self, name: PeerName) -> PublicKey | None:
+        """The key that was taken away from this name last."""
+        ...
+
+    def leaked_at(self, public_key: PublicKey) -> float | None:
+        """When the key was marked as leaked, None when it was not."""
+        ...
+
+    def mark_leaked(self, public_key: PublicKey, at: float) -> None:
+        """Refuse this key for ever: a peer that is put with it raises Refused."""
+        ...
+
+    def now(self, clock: float) -> float:
+        """Registry time: ``clock``, but never earlier than the latest time in the log."""
         ...
 
     def put(self, peer: Peer) -> None:
         """Register the peer, or replace what is registered under its name."""
         ...
 
-    def delete(self, name: PeerName) -> None:
-        """Forget the peer, and remember its address as released."""
+    def take_key(self, peer: Peer, at: float) -> None:
+        """Register the peer without its key, and remember that as its former one."""
         ...
 
-    def release(self, addresses: Iterable[IPv4Address]) -> None:
+    def delete(self, name: PeerName, at: float) -> None:
+        """Forget the peer, and remember its address as released, and its key as its former one."""
+        ...
+
+    def release(self, addresses: Iterable[IPv4Address], at: float) -> None:
         """Remember addresses as used once, and free."""
         ...
 
+    def image(self) -> bytes:
+        """The whole registry as it is in this transaction, to be kept: it holds every secret."""
+        ...
+
     def log(self, entry: LogEntry) -> None:
-        """Append to the log."""
+        """Append to the log, and to its chain."""
         ...
 
 
@@ -112,6 +152,26 @@ class Registry(Protocol):
 
     def save_endpoints(self, endpoints: Mapping[PublicKey, Endpoint]) -> None:
         """Remember endpoints of registered keys; others are passed over."""
+        ...
+
+    def leaked(self) -> Iterable[PublicKey]:
+        """All keys that were marked as leaked."""
+        ...
+
+    def chain(self) -> Chain:
+        """Where the log's chain begins, and how it ends."""
+        ...
+
+    def records(self) -> Iterator[Record]:
+        """The log, oldest first."""
+        ...
+
+    def pending(self) -> Mapping[str, bytes | None]:
+        """What a restore has still to write: contents by name, None for what has to go."""
+        ...
+
+    def settle(self, name: str) -> None:
+        """It is written; nothing is pending of this name."""
         ...
 
     def check(self) -> None:

@@ -22,12 +22,13 @@ from vpn.lib.wireguard import conf
 from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vpn.lib.files import Owner
     from vpn.lib.registry.addressing import AddressPlan
 
 WG_CONF = Path("wireguard") / "wg0.conf"
+LEAKED = Path("wireguard") / "leaked-keys"
 ASSIGNED = Path("ip_assign")
 
 
@@ -35,13 +36,15 @@ class Takeover(NamedTuple):
     """What an older installation holds.
 
     ``used`` are addresses that were handed out and belong to no peer that is taken over. ``damaged`` says
-    of each part that is not taken over what is wrong with it, by name.
+    of each part that is not taken over what is wrong with it, by name. ``leaked`` are keys that a registry of the
+    past knew as leaked; no peer has one.
     """
 
     private_key: PrivateKey
     peers: tuple[Peer, ...]
     used: tuple[IPv4Address, ...]
     damaged: tuple[str, ...]
+    leaked: tuple[PublicKey, ...] = ()
 
 
 def is_older_installation(root: Path) -> bool:
@@ -65,6 +68,7 @@ def read(root: Path, plan: AddressPlan, now: float) -> Takeover:
     except InvalidInput as error:
         raise StateError(f"{error}; the hub does not start with a new key, which would cut off every peer") from error
     damaged: list[str] = []
+    leaked = read_leaked(root)
     sections = _by_address(device, damaged)
     peers: dict[IPv4Address, Peer] = {}
     for folder in _folders(root):
@@ -78,6 +82,9 @@ def read(root: Path, plan: AddressPlan, now: float) -> Takeover:
                     raise InvalidInput(f"its public key is that of {other.name} too")
             if peer.address in peers:
                 raise InvalidInput(f"its address {peer.address} is that of {peers[peer.address].name} too")
+            if peer.public_key in leaked:
+                damaged.append(f"the key of {name}: it was marked as leaked; `add` another")
+                peer = peer._replace(public_key=None)
             peers[peer.address] = peer
         except (InvalidInput, StateError, FileNotFoundError) as error:
             reason = "its config.env is missing" if isinstance(error, FileNotFoundError) else str(error)
@@ -86,11 +93,29 @@ def read(root: Path, plan: AddressPlan, now: float) -> Takeover:
         f"peer {address} in {path.name}: no config.env has this address" for address in sections if address not in peers
     ]
     used = set(sections) | set(_handed_out(root, plan, damaged))
-    return Takeover(device.private_key, tuple(peers.values()), tuple(sorted(used - set(peers))), tuple(damaged))
+    return Takeover(device.private_key, tuple(peers.values()), tuple(sorted(used - set(peers))), tuple(damaged), leaked)
 
 
-def back_up(root: Path, owner: Owner | None, now: float) -> Path:
-    """Copy what a take-over reads into a new folder below ``root``; it holds secrets (mode 0700)."""
+def read_leaked(root: Path) -> tuple[PublicKey, ...]:
+    """The keys that were marked as leaked, of the file that outlives the registry.
+
+    Raises StateError when it cannot be read: to let a leaked key in is worse than not to start.
+    """
+    path = root / LEAKED
+    try:
+        lines = read_text(path).splitlines()
+        return tuple(PublicKey.parse(line) for line in lines if line and not line.startswith("#"))
+    except FileNotFoundError:
+        return ()
+    except InvalidInput as error:
+        raise StateError(f"{path} is damaged: put a copy back, or remove it to forget which keys leaked") from error
+
+
+def back_up(root: Path, owner: Owner | None, now: float, beside: Iterable[str] = ()) -> Path:
+    """Copy what a take-over reads into a new folder below ``root``; it holds secrets (mode 0700).
+
+    ``beside`` are names of files in ``root`` to copy as well, where they are.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     target = root / f"backup-{stamp}"
     number = 1
@@ -98,11 +123,15 @@ def back_up(root: Path, owner: Owner | None, now: float) -> Path:
         target = root / f"backup-{stamp}-{number}"
         number += 1
     partial = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
+    for leftover in root.glob(".backup-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(mode=FOLDER_MODE)
     for source in (root / tree.FOLDER, root / ASSIGNED, root / WG_CONF.parent):
         if source.is_dir() and not source.is_symlink():
             shutil.copytree(source, partial / source.name, symlinks=True, ignore=shutil.ignore_patterns(".*", "*.lock"))
+    for file_name in beside:
+        if (root / file_name).is_file() and not (root / file_name).is_symlink():
+            shutil.copy(root / file_name, partial / file_name)
     for folder, _, files in os.walk(partial):
         os.chmod(folder, FOLDER_MODE)
         for file in files:

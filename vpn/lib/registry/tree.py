@@ -10,7 +10,7 @@ import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from vpn.lib.errors import StateError, describe_os_error
+from vpn.lib.errors import InvalidInput, StateError, describe_os_error
 from vpn.lib.files import (
     FILE_MODE,
     exists_at,
@@ -21,13 +21,14 @@ from vpn.lib.files import (
     temporary_name,
     write_at,
 )
+from vpn.lib.registry.peer import PeerType, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from vpn.lib.files import Owner
-    from vpn.lib.registry.peer import PeerName, PeerType
+    from vpn.lib.registry.peer import PeerName
 
 FOLDER = "config_peers"
 FILE = "config.env"
@@ -114,6 +115,15 @@ class Tree:
                     return stat.S_IMODE(status.st_mode) & ~FILE_MODE == 0 and file.read(1 << 16) == text.encode()
         except (OSError, StateError):
             return False
+
+    def names(self) -> set[PeerName]:
+        """Whose folders are there. What no peer can have as its folder is passed over."""
+        found = set()
+        for peer_type in PeerType:
+            for path in (self._root / FOLDER / peer_type.value).glob("*"):
+                with suppress(InvalidInput):
+                    found.add(parse_name(peer_type, path.name))
+        return found
 
     def delete(self, name: PeerName) -> None:
         """Remove the peer's config.env and its folder where nothing else is in it."""

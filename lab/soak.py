@@ -186,10 +186,9 @@ def main() -> int:
         if consortium.hub.process is started and (after[0] > before[0] + 3 or after[1] > before[1] * 1.2 + 5):
             problems.append(f"descriptors and MiB of the hub grew from {before} to {after}")
         model = soak.model
-        print(
-            f"{model.acknowledged} commands acknowledged, {model.killed} killed, {model.refused} refused\n{soak.events}\n"
-            f"hub: {before[0]} descriptors, {before[1]} MiB before, {after[0]}, {after[1]} MiB after"
-        )
+        print(f"{model.acknowledged} commands acknowledged, {model.killed} killed, {model.refused} refused")
+        print(f"{soak.events}")
+        print(f"hub: {before[0]} descriptors, {before[1]} MiB before, {after[0]}, {after[1]} MiB after")
     for problem in problems:
         print(f"PROBLEM: {problem}")
     print("all held" if not problems else f"{len(problems)} problems")

@@ -66,21 +66,6 @@ def test_nobody_else_gets_it_before_its_time(small: Hub, clock: Clock) -> None:
     assert str(small.genconf(node(3)).peer.address) == "10.221.0.2"
 
 
-def test_who_had_it_gets_it_back_at_any_time(small: Hub) -> None:
-    address = small.peer(node(1)).address
-    small.removeconf(node(1))
-    assert small.genconf(node(1)).peer.address == address
-
-
-def test_who_had_it_does_not_get_it_back_from_somebody_else(small: Hub, clock: Clock) -> None:
-    small.removeconf(node(1))
-    clock.now += 31 * DAY
-    small.genconf(node(3))
-    small.removeconf(node(2))
-    clock.now += 31 * DAY
-    assert str(small.genconf(node(1)).peer.address) == "10.221.0.1"
-
-
 def test_a_clock_that_is_set_back_neither_shortens_nor_extends_it(small: Hub, clock: Clock) -> None:
     small.removeconf(node(1))
     clock.now -= 1000 * DAY

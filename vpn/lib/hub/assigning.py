@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def next_address(transaction: Transaction, name: PeerName, settings: Settings, now: float) -> IPv4Address:
-    """The address for a peer that has none: its own place, or the one it had, or one never used, or one released.
+    """The address for a peer that has none: its own place, or one never used, or one released.
 
-    Somebody may still let a released address in, or expect its former owner there: nobody else gets it while there is
+    Somebody may still let a released address in, or expect its former owner there: nobody gets it while there is
     another, and then the longest-released first, unless that is in quarantine. ``now`` is registry time. Raises
     Refused when none is left.
     """
@@ -29,9 +29,6 @@ def next_address(transaction: Transaction, name: PeerName, settings: Settings, n
         if occupant is not None:
             raise Refused(f"{reserved}, the address of {name}, belongs to {occupant.name}; `removeconf` that first")
         return reserved
-    own = transaction.released_by(name)
-    if own is not None and plan.usable(name.type, own):
-        return own
     network = plan.ranges[name.type]
     first, last = network.network_address, network.broadcast_address
     highest = transaction.highest(first, last)

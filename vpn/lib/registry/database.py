@@ -29,12 +29,9 @@ CHANGED_IN_2 = (
     """CREATE TABLE released (
     address INTEGER PRIMARY KEY,
     turn INTEGER NOT NULL,
-    at REAL NOT NULL,
-    type TEXT,
-    id TEXT
+    at REAL NOT NULL
 ) STRICT""",
     "CREATE INDEX released_turn ON released (turn)",
-    "CREATE INDEX released_name ON released (type, id)",
     """CREATE TABLE log (
     number INTEGER PRIMARY KEY,
     at REAL NOT NULL,

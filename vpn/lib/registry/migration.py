@@ -119,7 +119,7 @@ def _failing(path: Path, version: int) -> Iterator[None]:
 
 
 def _from_1(database: sqlite3.Connection, now: float) -> None:
-    """Version 2: the log is a chain; released addresses have a time and a name; leaked keys."""
+    """Version 2: the log is a chain; released addresses have a time; leaked keys."""
     for trigger in ("log_is_append_only_update", "log_is_append_only_delete"):
         database.execute(f"DROP TRIGGER {trigger}")
     database.execute("DROP INDEX released_turn")
@@ -130,7 +130,7 @@ def _from_1(database: sqlite3.Connection, now: float) -> None:
     genesis = os.urandom(HASH_LENGTH)
     database.execute("INSERT INTO hub SELECT only, private_key, public_key, ?1, 0, ?1, 0 FROM hub_1", (genesis,))
     # Since when they are free is not known, so as if it were since now.
-    database.execute("INSERT INTO released SELECT address, turn, ?, NULL, NULL FROM released_1", (now,))
+    database.execute("INSERT INTO released SELECT address, turn, ? FROM released_1", (now,))
     transaction = SqliteTransaction(database)
     number = 0
     for at, uid, command, peer_type, peer_id, what in database.execute(

@@ -70,10 +70,6 @@ class Transaction(Protocol):
         """The released addresses from first to last, the one that was released first at the front."""
         ...
 
-    def released_by(self, name: PeerName) -> IPv4Address | None:
-        """The address that this name had last, if it is free."""
-        ...
-
     def former_key(self, name: PeerName) -> PublicKey | None:
         """The key that was taken away from this name last."""
         ...

@@ -98,14 +98,6 @@ class SqliteTransaction:
         )
         return (Released(IPv4Address(address), at) for address, at in rows)
 
-    def released_by(self, name: PeerName) -> IPv4Address | None:
-        """The address that this name had last, if it is free."""
-        row = self.database.execute(
-            "SELECT address FROM released WHERE type = ? AND id = ? ORDER BY turn DESC LIMIT 1",
-            (name.type.value, name.id),
-        ).fetchone()
-        return None if row is None else IPv4Address(row[0])
-
     def former_key(self, name: PeerName) -> PublicKey | None:
         """The key that was taken away from this name last."""
         row = self.database.execute(
@@ -155,7 +147,7 @@ class SqliteTransaction:
             return
         self._remember_key(peer)
         self.database.execute("DELETE FROM peer WHERE type = ? AND id = ?", (name.type.value, name.id))
-        self._release(peer.address, at, name.type.value, name.id)
+        self._release(peer.address, at)
 
     def _remember_key(self, peer: Peer) -> None:
         if peer.public_key is not None:
@@ -169,12 +161,10 @@ class SqliteTransaction:
         for address in addresses:
             self._release(address, at)
 
-    def _release(
-        self, address: IPv4Address, at: float, peer_type: str | None = None, peer_id: str | None = None
-    ) -> None:
+    def _release(self, address: IPv4Address, at: float) -> None:
         self.database.execute(
-            "INSERT OR IGNORE INTO released VALUES (?, 1 + ifnull((SELECT max(turn) FROM released), 0), ?, ?, ?)",
-            (int(address), at, peer_type, peer_id),
+            "INSERT OR IGNORE INTO released VALUES (?, 1 + ifnull((SELECT max(turn) FROM released), 0), ?)",
+            (int(address), at),
         )
 
     def log(self, entry: LogEntry) -> None:

@@ -34,7 +34,7 @@ help:
 	@echo "make bench   the measurements of docs/benchmarks.md (root)"
 	@echo "make clean   remove what these targets made in this folder"
 
-up:
+up: .tools/engine
 	@$(TOOL) build
 	@$(TOOL) start
 	@$(TOOL) status

@@ -65,7 +65,7 @@ images: .tools/engine
 	FEDBIOMED=none $(TOOL) build
 
 containers: setup images
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m containers $(IN_PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m containers $(IN_PYTEST)
 
 # The kernel's WireGuard, whatever this machine's kernel has; docs/testing.md.
 test-kernel: setup .tools/machine/disk

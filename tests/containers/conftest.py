@@ -20,6 +20,14 @@ PORT = 52820 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removepref
 """The first of the ports that this process's deployments publish."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process makes the common deployment, another all the others: an engine has addresses for 30 networks."""
+    for item in items:
+        if item.get_closest_marker("containers") is not None:
+            own = "another" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("another" if own else "common"))
+
+
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Hub, broker, upload service, node and researcher, made by the procedure and joined."""

@@ -119,6 +119,15 @@ def test_a_container_that_ends_at_its_start(host: Host, name: str) -> None:
     assert f"`fedbiomed_vpn logs {name}`" in line
 
 
+def test_an_engine_without_addresses_for_another_network(host: Host) -> None:
+    host.with_images()
+    host.set(compose2=False)
+    said = "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+    host.program("docker-compose", f"echo 'Creating network \"x_node\"' >&2; echo '{said}' >&2; exit 1")
+    line = host.refused("start", "vpnserver", "--public-address", "h")
+    assert "no addresses left for networks; remove those that nothing uses (`docker network ls`)" in line
+
+
 def test_a_component_that_the_hub_does_not_answer(host: Host) -> None:
     host.with_images()
     host.set(answers=False)

@@ -284,6 +284,13 @@ def unknown(arguments: list[str]) -> NoReturn:
     sys.exit(99)
 
 
+def write(path: Path, state: State) -> None:
+    """Put the state in place at once: tests read it meanwhile."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(state))
+    temporary.rename(path)
+
+
 def main() -> int:
     """Answer one call."""
     path = Path(os.environ["FAKE_ENGINE"])
@@ -296,14 +303,12 @@ def main() -> int:
         state: State = json.loads(path.read_text())
         state["calls"].append([program, arguments, noted])
         if hangs:
-            path.write_text(json.dumps(state))
+            write(path, state)
         engine = Engine(state)
         try:
             return engine.docker(arguments) if program == "docker" else engine.compose(arguments)
         finally:
-            temporary = path.with_suffix(".new")
-            temporary.write_text(json.dumps(state))
-            temporary.rename(path)
+            write(path, state)
 
 
 if __name__ == "__main__":

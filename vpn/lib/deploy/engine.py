@@ -38,6 +38,11 @@ _SIGNS = (
         "a port to publish is taken (`ss -lntup`): stop what has it, or set VPN_SERVER_PORT or RESEARCHER_PORT in .env",
         ("port is already allocated", "address already in use"),
     ),
+    (
+        "the engine has no addresses left for networks; remove those that nothing uses (`docker network ls`), or give"
+        " it more (docs/containers.md, Networks), then try again",
+        ("non-overlapping IPv4 address pool", "all predefined address pools have been fully subnetted"),
+    ),
 )
 
 

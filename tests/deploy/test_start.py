@@ -125,7 +125,7 @@ def test_an_engine_without_addresses_for_another_network(host: Host) -> None:
     said = "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
     host.program("docker-compose", f"echo 'Creating network \"x_node\"' >&2; echo '{said}' >&2; exit 1")
     line = host.refused("start", "vpnserver", "--public-address", "h")
-    assert "no addresses left for networks; remove those that nothing uses (`docker network ls`)" in line
+    assert "no addresses left for networks; remove unused ones (`docker network ls`)" in line
 
 
 def test_a_component_that_the_hub_does_not_answer(host: Host) -> None:

@@ -39,8 +39,7 @@ _SIGNS = (
         ("port is already allocated", "address already in use"),
     ),
     (
-        "the engine has no addresses left for networks; remove those that nothing uses (`docker network ls`), or give"
-        " it more (docs/containers.md, Networks), then try again",
+        "the engine has no addresses left for networks; remove unused ones (`docker network ls`), then try again",
         ("non-overlapping IPv4 address pool", "all predefined address pools have been fully subnetted"),
     ),
 )

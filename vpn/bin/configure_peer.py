@@ -16,10 +16,10 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import Parser, backups, leave, run_guarded
+from vpn.bin import backups, exports, leave, peer_lines, peer_parser, run_guarded
 from vpn.lib.errors import Refused
 from vpn.lib.hub import settings as hub_settings, state, who
-from vpn.lib.hub.service import Added, Configured, Hub, Removed
+from vpn.lib.hub.service import Hub, Removed
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
 from vpn.lib.wireguard.keys import PublicKey
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from vpn.lib.hub.settings import Settings
-    from vpn.lib.hub.state import Notice
     from vpn.lib.registry.peer import PeerName
-
-LATER = "It is saved; the hub applies it when it starts."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,24 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     # A command that is put aside with Ctrl-Z would keep its lock, and every other command waiting.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    return run_guarded("configure_peer", lambda: _run(_parser().parse_args(_as_positions(given))))
-
-
-def _as_positions(arguments: list[str]) -> list[str]:
-    """After TYPE, an id or key that looks like an option is an id or key: it is refused as what it is."""
-    if (
-        len(arguments) > 2
-        and "--" not in arguments
-        and arguments[0] in ("genconf", "add", "remove", "removeconf")
-        and arguments[1][:1] != "-"
-    ):
-        options = [
-            argument
-            for argument in arguments[2:]
-            if argument == "--leaked" and arguments[0] in ("remove", "removeconf")
-        ]
-        return [*arguments[:2], *options, "--", *(given for given in arguments[2:] if given not in options)]
-    return arguments
+    return run_guarded("configure_peer", lambda: _run(peer_parser.parse(given)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,49 +46,66 @@ def _run(arguments: argparse.Namespace) -> int:
         return backups.restore(arguments, login)
     settings = hub_settings.load(os.environ)
     name = None
-    if "id" in arguments:
+    if getattr(arguments, "id", None) is not None:
         name = parse_name(parse_type(arguments.type), arguments.id)
     key = None
-    if "key" in arguments:
+    if getattr(arguments, "key", None) is not None:
         key = PublicKey.parse(_standard_input() if arguments.key == "-" else arguments.key)
     if arguments.command == "policy":
         return _policy(settings, arguments)
-    if arguments.command == "genconf":
+    if arguments.command in ("genconf", "export"):
         _ = settings.endpoint  # refused before there is a registry
-    elif arguments.command != "public-key" and not state.exists(settings):
+    if arguments.command == "export":
+        exports.check_target(arguments)
+    if not _registers(arguments) and not state.exists(settings):
         return _nothing_registered(arguments, name)
-    with Hub(settings, open_device(settings), command=arguments.command, login=login, notify=_notify) as hub:
+    with Hub(settings, open_device(settings), command=arguments.command, login=login, notify=peer_lines.notify) as hub:
         if arguments.command == "audit":
             return _audit(hub, arguments)
         if arguments.command == "backup":
             return backups.backup(hub, arguments)
+        if arguments.command == "export":
+            return exports.export(hub, name, key, arguments)
         if name is None:
             _print_all(hub, arguments)
         elif arguments.command == "show":
             _show(hub, name, arguments.json)
         elif arguments.command == "genconf":
-            _print_configured(hub.genconf(name), hub.config_path(name))
+            _print(peer_lines.configured(hub.genconf(name), hub.config_path(name)))
         elif key is not None:
-            _print_added(hub.add(name, key))
+            _print(peer_lines.added(hub.add(name, key)))
         elif arguments.command == "remove":
-            _print_removed(name, hub.remove(name, leaked=arguments.leaked))
+            _print(peer_lines.removed(name, hub.remove(name, leaked=arguments.leaked)))
         else:
-            _print_forgotten(name, hub.removeconf(name, leaked=arguments.leaked))
+            _print(peer_lines.forgotten(name, hub.removeconf(name, leaked=arguments.leaked)))
     return 0
+
+
+def _registers(arguments: argparse.Namespace) -> bool:
+    """Whether it is for a hub that has no registry yet as well."""
+    if arguments.command == "export":
+        return arguments.key is not None or bool(arguments.make_key)
+    return arguments.command in ("genconf", "public-key")
 
 
 def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) -> int:
     """Answer for a hub that has no registry, without making one."""
     if arguments.command == "backup":
         raise Refused("there is nothing to back up: no component is registered")
+    if name is None and arguments.command == "export":
+        raise Refused("there is nothing to export: no component is registered")
     if name is None:
         nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
         print("[]" if arguments.json else nothing)
     elif arguments.command == "removeconf":
-        _print_forgotten(name, Removed(None, None, None))
+        _print(peer_lines.forgotten(name, Removed(None, None, None)))
     else:
         raise Refused(f"{name} is not registered, and nothing else is; run `genconf {name}` first")
     return 0
+
+
+def _print(lines: list[str]) -> None:
+    print("\n".join(lines))
 
 
 def _print_all(hub: Hub, arguments: argparse.Namespace) -> None:
@@ -147,7 +144,7 @@ def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
         found = matrix.count(found, os.environ)
         print(matrix.as_json(found) if arguments.json else matrix.as_table(found))
     for note in found.notes:
-        _notify(state.Notice(True, note))
+        peer_lines.notify(state.Notice(True, note))
     if arguments.question is None:
         return 0
     ends = (arguments.source, arguments.target)
@@ -159,116 +156,13 @@ def _policy(settings: Settings, arguments: argparse.Namespace) -> int:
 def _address(settings: Settings, name: PeerName) -> IPv4Address:
     if not state.exists(settings):
         raise Refused(f"{name} is not registered, and nothing else is; run `genconf {name}` first")
-    with Hub(settings, open_device(settings), command="policy", notify=_notify) as hub:
+    with Hub(settings, open_device(settings), command="policy", notify=peer_lines.notify) as hub:
         return hub.peer(name).address
-
-
-def _print_configured(done: Configured, path: Path) -> None:
-    name = done.peer.name
-    print(f"{name}: {'registered' if done.new else 'was registered already'} at {done.peer.address}")
-    print(f"  {path}")
-    if done.peer.public_key is None:
-        print(
-            f"Next: copy this file to the component as its config.env, start the component, then here:\n"
-            f"  configure_peer.py add {name} PUBLICKEY"
-        )
-
-
-def _print_added(done: Added) -> None:
-    name = done.peer.name
-    if not done.changed:
-        print(f"{name}: has this key already; nothing changed")
-        return
-    if done.replaced is not None:
-        print(f"{name}: the former key {done.replaced} is replaced and out")
-    print(f"{name}: added with address {done.peer.address}" + (" and let in" if done.applied else f". {LATER}"))
-
-
-def _print_leaked(done: Removed) -> None:
-    if done.leaked is not None:
-        print(f"  The key {done.leaked} is marked as leaked: it is refused for ever, whoever comes with it.")
-
-
-def _print_removed(name: PeerName, done: Removed) -> None:
-    if done.removed_key is None:
-        print(f"{name}: has no key; nothing to remove")
-        _print_leaked(done)
-        return
-    print(f"{name}: removed" + (", and proven to be out" if done.proven else f". {LATER}"))
-    _print_leaked(done)
-    again = "`add`" if done.leaked is None else "`add` with another key"
-    print(f"  Its address and config.env are kept: {again} lets it in again, `removeconf {name}` forgets it.")
-
-
-def _print_forgotten(name: PeerName, done: Removed) -> None:
-    if done.peer is None:
-        print(f"{name}: is not registered; nothing to forget")
-        _print_leaked(done)
-        return
-    out = "" if done.removed_key is None else ", and proven to be out" if done.proven else f". {LATER}"
-    print(f"{name}: forgotten, its address {done.peer.address} is free{out}")
-    _print_leaked(done)
-
-
-def _notify(notice: Notice) -> None:
-    print(f"configure_peer: {'warning: ' if notice.warning else ''}{notice.text}", file=sys.stderr)
 
 
 def _standard_input() -> str:
     # One line, as `wg pubkey` prints it; more than that is no key.
     return sys.stdin.read(4096).removesuffix("\n").removesuffix("\r")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="configure_peer.py",
-        description="Manage the peers of the VPN's hub. Run it on the hub; the order is genconf, then add.",
-        epilog="State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or failed, 2 usage.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="configure_peer.py")
-    peer_commands = {
-        "genconf": "register a component and write its config.env (again)",
-        "add": "let a registered component in by its public key",
-        "remove": "take a component's key away at once; its address and config.env stay",
-        "removeconf": "forget a component: key, address and config.env",
-        "show": "all that is known of one component",
-    }
-    for command, explanation in peer_commands.items():
-        child = commands.add_parser(command, help=explanation, description=explanation)
-        child.add_argument(
-            "type", metavar="TYPE", choices=("management", "node", "researcher"), help="management, node or researcher"
-        )
-        child.add_argument("id", metavar="ID", help="the component's name, such as node1")
-        if command == "add":
-            child.add_argument(
-                "key", metavar="PUBLICKEY", help="what the component prints; - reads it from standard input"
-            )
-        if command == "show":
-            child.add_argument("--json", action="store_true", help="for programs")
-        if command in ("remove", "removeconf"):
-            child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
-    audit = commands.add_parser("audit", help="who changed what, and when", description="who changed what, and when")
-    audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
-    audit.add_argument("--json", action="store_true", help="for programs")
-    listing = commands.add_parser("list", help="all components", description="all components")
-    listing.add_argument("--json", action="store_true", help="for programs")
-    policy = commands.add_parser(
-        "policy", help="who may reach whom", description="who may reach whom, and what was denied"
-    )
-    policy.add_argument("--json", action="store_true", help="for programs")
-    questions = policy.add_subparsers(dest="question", metavar="check", prog="configure_peer.py policy")
-    check = questions.add_parser(
-        "check",
-        help="exit 0 if FROM may reach the port of TO",
-        description="whether FROM may reach PORT of TO, and why",
-    )
-    end = "mqtt, restful, management, node, researcher, hub, or TYPE/ID of a peer"
-    check.add_argument("source", metavar="FROM", help=end)
-    check.add_argument("target", metavar="TO", help="likewise")
-    check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")
-    backups.add_parsers(commands)
-    commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""The arguments of configure_peer.py, and its help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vpn.bin import Parser, backups, exports
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping
+
+PROGRAM = "configure_peer.py"
+TYPES = ("management", "node", "researcher")
+PEER_COMMANDS = {
+    "genconf": (
+        "register a component and write its config.env (again)",
+        "Register a component at the next free address, and write its config.env (again).",
+        """example:
+  configure_peer.py genconf node chu-lille
+      then copy config_peers/node/chu-lille/config.env to the hospital, by a safe way: it holds a secret""",
+    ),
+    "add": (
+        "let a registered component in by its public key",
+        "Let a registered component in by its public key. Another key that it had is out at once.",
+        """examples:
+  configure_peer.py add node chu-lille 9eUh3Y/mlDJlZf+l3eRYUn7vtDSGW1T0qEXdRMAbwBo=
+  ssh chu-lille vpn_client.py public-key | configure_peer.py add node chu-lille -""",
+    ),
+    "remove": (
+        "take a component's key away at once; its address and config.env stay",
+        "Take a component's key away at once. Its address and config.env stay: `add` lets it in again.",
+        """examples:
+  configure_peer.py remove node chu-lille
+  configure_peer.py remove node chu-lille --leaked      its key was seen by others: never again""",
+    ),
+    "removeconf": (
+        "forget a component: key, address and config.env",
+        "Forget a component: key, address and config.env. `remove` is enough to keep it out.",
+        """example:
+  configure_peer.py removeconf node chu-lille""",
+    ),
+    "show": (
+        "show all that is known of one component",
+        "Show all that is known of one component, without secrets.",
+        """examples:
+  configure_peer.py show node chu-lille
+  configure_peer.py show node chu-lille --json""",
+    ),
+}
+
+
+def parse(given: list[str]) -> argparse.Namespace:
+    """The arguments, checked; SystemExit with status 2 for wrong ones, with 0 after ``--help``."""
+    parser, commands = build()
+    arguments = parser.parse_args(_as_positions(given, commands))
+    if arguments.command == "export":
+        exports.check(arguments)
+    return arguments
+
+
+def _as_positions(arguments: list[str], commands: Mapping[str, Parser]) -> list[str]:
+    """After TYPE, an id or key that looks like an option is an id or key: it is refused as what it is.
+
+    The options that the command has, its help among them, come first: argparse gives nothing to an argument that may
+    be left out when an option stands before it.
+    """
+    if not arguments or arguments[0] not in (*PEER_COMMANDS, "export"):
+        return arguments
+    known = commands[arguments[0]].options
+    options: list[str] = []
+    positions: list[str] = []
+    rest = iter(arguments[1:])
+    for argument in rest:
+        if argument == "--":
+            positions += rest
+            break
+        name, equals, _ = argument.partition("=")
+        if name in known:
+            options.append(argument)
+            if known[name].nargs is None and not equals:
+                options += [value for value in (next(rest, None),) if value is not None]
+        elif positions or not argument.startswith("-"):
+            positions.append(argument)
+        else:
+            options.append(argument)
+    return [arguments[0], *options, "--", *positions]
+
+
+def build() -> tuple[Parser, Mapping[str, Parser]]:
+    """The parser, and those of the commands."""
+    parser = Parser(
+        prog=PROGRAM,
+        description="Manage the peers of the VPN's hub. Run it on the hub; the order is genconf, then add.",
+        epilog="""examples:
+  configure_peer.py genconf node chu-lille              registers it and writes its config.env
+  configure_peer.py add node chu-lille PUBLICKEY        lets it in
+  configure_peer.py list                                who is there
+  configure_peer.py add --help                          more of one command
+
+State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or failed, 2 usage.""",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=PROGRAM)
+    for command, (summary, description, epilog) in PEER_COMMANDS.items():
+        child = commands.add_parser(command, help=summary, description=description, epilog=epilog)
+        child.add_argument("type", metavar="TYPE", choices=TYPES, help="management, node or researcher")
+        child.add_argument("id", metavar="ID", help="the component's name, such as node1")
+        if command == "add":
+            child.add_argument(
+                "key", metavar="PUBLICKEY", help="what the component prints; - reads it from standard input"
+            )
+        if command == "show":
+            child.add_argument("--json", action="store_true", help="for programs")
+        if command in ("remove", "removeconf"):
+            child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
+    listing = _command(commands, "list", "list all components", ["list", "list --json"])
+    listing.add_argument("--json", action="store_true", help="for programs")
+    exports.add_parser(commands, TYPES)
+    _add_policy(commands)
+    audit = _command(commands, "audit", "show who changed what, and when", ["audit", "audit --verify"])
+    audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
+    audit.add_argument("--json", action="store_true", help="for programs")
+    backups.add_parsers(commands)
+    _command(commands, "public-key", "print the hub's public key", ["public-key"])
+    return parser, commands.choices
+
+
+def _command(
+    commands: argparse._SubParsersAction[Parser], name: str, summary: str, examples: Iterable[str], more: str = ""
+) -> Parser:
+    lines = "".join(f"\n  configure_peer.py {example}" for example in examples)
+    description = f"{summary[0].upper()}{summary[1:]}. {more}".strip()
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"example{'s' if lines.count(chr(10)) > 1 else ''}:{lines}",
+    )
+
+
+def _add_policy(commands: argparse._SubParsersAction[Parser]) -> None:
+    policy = _command(
+        commands,
+        "policy",
+        "show who may reach whom",
+        ["policy", "policy check node/chu-lille mqtt 1883"],
+        "And what was denied since the hub's rules were loaded.",
+    )
+    policy.add_argument("--json", action="store_true", help="for programs")
+    questions = policy.add_subparsers(dest="question", metavar="check", prog="configure_peer.py policy")
+    check = questions.add_parser(
+        "check",
+        help="tell whether FROM may reach the port of TO",
+        description="Tell whether FROM may reach PORT of TO, and why. Exit status: 0 yes, 1 no.",
+        epilog="""examples:
+  configure_peer.py policy check node mqtt 1883
+  configure_peer.py policy check node/chu-lille researcher/paris 50051""",
+    )
+    end = "mqtt, restful, management, node, researcher, hub, or TYPE/ID of a peer"
+    check.add_argument("source", metavar="FROM", help=end)
+    check.add_argument("target", metavar="TO", help="likewise")
+    check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")

@@ -13,6 +13,9 @@ from vpn.lib.errors import VpnError, describe_os_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+COMPLETE = "--complete"
+"""The first argument of a command whose other arguments are the words of a line that a shell is to complete."""
+
 
 class Help(argparse.HelpFormatter):
     """Help whose examples stay in the lines in which they are written."""

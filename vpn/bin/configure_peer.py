@@ -16,8 +16,9 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import backups, exports, leave, peer_lines, peer_parser, run_guarded
-from vpn.lib.errors import Refused
+from vpn.bin import COMPLETE, backups, completion, exports, leave, peer_lines, peer_parser, run_guarded
+from vpn.lib.errors import Refused, VpnError
+from vpn.lib.files import state_folder
 from vpn.lib.hub import settings as hub_settings, state, who
 from vpn.lib.hub.service import Hub, Removed
 from vpn.lib.hub.status import open_device
@@ -26,6 +27,7 @@ from vpn.lib.wireguard.keys import PublicKey
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from ipaddress import IPv4Address
 
     from vpn.lib.hub.settings import Settings
@@ -35,12 +37,17 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done, 1 refused or failed, 2 usage)."""
     given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [COMPLETE]:
+        return completion.answer("configure_peer", peer_parser.build()[0], given[1:], _values())
     # A command that is put aside with Ctrl-Z would keep its lock, and every other command waiting.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     return run_guarded("configure_peer", lambda: _run(peer_parser.parse(given)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "completion":
+        print(completion.script(arguments.shell), end="")
+        return 0
     login = who.login(os.environ)
     if arguments.command == "restore":
         return backups.restore(arguments, login)
@@ -79,6 +86,30 @@ def _run(arguments: argparse.Namespace) -> int:
         else:
             _print(peer_lines.forgotten(name, hub.removeconf(name, leaked=arguments.leaked)))
     return 0
+
+
+def _values() -> completion.Values:
+    """What is completed where the parser does not know it: ids of registered peers."""
+    from vpn.lib.registry import names
+
+    def registered() -> list[PeerName]:
+        try:
+            folder = state_folder(os.environ)
+        except (VpnError, OSError):
+            return []
+        return names.read(folder / state.REGISTRY_FOLDER / state.REGISTRY_FILE)
+
+    def ends(_: Mapping[str, str]) -> list[str]:
+        from vpn.lib.firewall.nftables import HUB
+        from vpn.lib.firewall.policy import Role
+
+        return [*(role.value for role in Role), HUB, *(f"{name.type.value}/{name.id}" for name in registered())]
+
+    return {
+        "id": lambda seen: [name.id for name in registered() if name.type.value == seen.get("type")],
+        "source": ends,
+        "target": ends,
+    }
 
 
 def _registers(arguments: argparse.Namespace) -> bool:

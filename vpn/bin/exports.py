@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[Parser], types: tuple[str, .
     """The arguments."""
     child = commands.add_parser(
         "export",
-        help="a component's configuration for WireGuard's own client, or for a phone",
+        help="print a component's configuration for WireGuard's own client, or for a phone",
         description="Print a component's configuration in the format that its client reads, or write it to a file.",
         epilog=EPILOG,
         usage="configure_peer.py export TYPE ID [--format FORMAT] [--public-key KEY | --make-key]\n"

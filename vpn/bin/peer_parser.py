@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpn.bin import Parser, backups, exports
+from vpn.bin import Parser, backups, completion, exports
 
 if TYPE_CHECKING:
     import argparse
@@ -122,6 +122,7 @@ State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or f
     audit.add_argument("--json", action="store_true", help="for programs")
     backups.add_parsers(commands)
     _command(commands, "public-key", "print the hub's public key", ["public-key"])
+    completion.add_parser(commands)
     return parser, commands.choices
 
 

@@ -31,6 +31,8 @@ FOLDERS = ("config", "data", "fbm-node")
 TOOL = (
     "vpn/__init__.py",
     "vpn/bin/__init__.py",
+    "vpn/bin/completion.py",
+    "vpn/bin/deploy_parser.py",
     "vpn/bin/fedbiomed_vpn.py",
     "vpn/lib/__init__.py",
     "vpn/lib/config_env.py",

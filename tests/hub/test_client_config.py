@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def break_after(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
     """Let the writing of files fail from the one with this number on."""
-    write_at, written = files.write_at, []
+    write_at = files.write_at
+    written: list[str] = []
 
     def failing(directory: int, name: str, data: bytes, *, durable: bool = True) -> None:
         if len(written) == number:

@@ -236,9 +236,9 @@ def test_a_place_that_is_none_is_refused_before_anything_is_changed(hub: Scripts
         "--output",
         tmp_path / "x.jpg",
     ]
-    problems += hub.refusal(*map(str, picture), saying="goes into a .png or .svg, or to stdout")
-    forced: list[str | Path] = ["export", "node", "node2", "--force", "--output", tmp_path / "link"]
-    problems += hub.refusal(*map(str, forced), saying="link is not a regular file")
+    problems += hub.refusal(*picture, saying="goes into a .png or .svg, or to stdout")
+    forced = ["export", "node", "node2", "--force", "--output", str(tmp_path / "link")]
+    problems += hub.refusal(*forced, saying="link is not a regular file")
     assert problems == []
     assert not (tmp_path / "secret").exists()
 

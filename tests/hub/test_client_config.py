@@ -10,6 +10,7 @@ from tests.hub.peers import node
 from vpn.lib import files
 from vpn.lib.errors import StateError
 from vpn.lib.hub import client_config
+from vpn.lib.hub.outcomes import Terms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +57,11 @@ def test_nothing_is_left_of_an_export_that_is_interrupted(
     with pytest.raises(KeyboardInterrupt):
         client_config.export_all(hub, tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+def test_an_invitation_is_exported_with_its_config_env(hub: Hub, tmp_path: Path) -> None:
+    hub.genconf(node(1), Terms(valid=3600.0))
+    assert client_config.export_all(hub, tmp_path / "all") == 1
+    text = (tmp_path / "all" / "node" / "node1" / "config.env").read_text()
+    assert "VPN_INVITATION_KEY=" in text
+    assert text == hub.config_path(node(1)).read_text()

@@ -20,7 +20,8 @@ from vpn.bin import COMPLETE, backups, completion, exports, leave, peer_lines, p
 from vpn.lib.errors import Refused, VpnError
 from vpn.lib.files import state_folder
 from vpn.lib.hub import settings as hub_settings, state, who
-from vpn.lib.hub.service import Hub, Removed
+from vpn.lib.hub.outcomes import Removed
+from vpn.lib.hub.service import Hub
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
 from vpn.lib.wireguard.keys import PublicKey

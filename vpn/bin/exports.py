@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vpn.bin import peer_lines
 from vpn.lib import files
 from vpn.lib.errors import DeviceMissing, InvalidInput, Refused, Unproven, VpnError
-from vpn.lib.hub.service import Added
+from vpn.lib.hub.outcomes import Added
 from vpn.lib.wireguard.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def export(hub: Hub, name: PeerName | None, key: PublicKey | None, arguments: ar
         _with_a_new_key(hub, name, target, arguments.format)
         return 0
     peer = _registered(hub, name) if key is None else _let_in(hub, name, key, target)
-    client = client_config.Client(peer, hub.settings, hub.public_key())
+    client = client_config.Client(peer, hub.settings, hub.public_key(), invitation=hub.invitation(name))
     _write(client, target, arguments.format)
     if peer.public_key is None and arguments.format != "env":
         peer_lines.remark(f"{name} has no key yet: `add {name} PUBLICKEY` lets it in")
@@ -166,7 +166,7 @@ def _registered(hub: Hub, name: PeerName) -> Peer:
 
 def _let_in(hub: Hub, name: PeerName, key: PublicKey, target: Target) -> Peer:
     """``genconf`` and ``add``; of a new peer all or nothing."""
-    if _is_registered(hub, name):
+    if hub.find(name) is not None:
         hub.genconf(name)
         done = hub.add(name, key)
     else:
@@ -175,14 +175,6 @@ def _let_in(hub: Hub, name: PeerName, key: PublicKey, target: Target) -> Peer:
         done = Added(configured.peer, True, None, _carried(hub))
     target.say(peer_lines.added(done))
     return done.peer
-
-
-def _is_registered(hub: Hub, name: PeerName) -> bool:
-    try:
-        hub.peer(name)
-    except Refused:
-        return False
-    return True
 
 
 def _carried(hub: Hub) -> bool:
@@ -226,7 +218,7 @@ def _write(client: Client, target: Target, form: str) -> None:
         _draw(client_config.wg_quick(client, comments=False), target)
         return
     if form == "env":
-        text = peer_config.text(client.peer, client.settings, client.hub)
+        text = peer_config.text(client.peer, client.settings, client.hub, client.invitation)
     else:
         text = client_config.wg_quick(client) if form == "wg-quick" else client_config.as_json(client)
     if target.path is None:

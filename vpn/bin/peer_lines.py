@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from vpn.lib.registry.peer import Standing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vpn.lib.hub.service import Added, Configured, Removed
+    from vpn.lib.hub.outcomes import Added, Configured, Removed
     from vpn.lib.hub.state import Notice
     from vpn.lib.registry.peer import PeerName
 
@@ -48,6 +50,9 @@ def added(done: Added) -> list[str]:
     lines = []
     if done.replaced is not None:
         lines.append(f"{name}: the former key {done.replaced} is replaced and out")
+    if done.peer.standing is not Standing.ENABLED:
+        way = f"enable {name}" if done.peer.standing is Standing.DISABLED else f"genconf {name} --until DATE"
+        return [*lines, f"{name}: added, but it is {done.peer.standing.value}: `{way}` lets it in"]
     return [
         *lines,
         f"{name}: added with address {done.peer.address}" + (" and let in" if done.applied else f". {LATER}"),

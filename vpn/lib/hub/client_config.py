@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 
     from vpn.lib.hub.service import Hub
     from vpn.lib.hub.settings import Settings
-    from vpn.lib.registry.peer import Peer, PeerType
+    from vpn.lib.registry.peer import Invitation, Peer, PeerType
     from vpn.lib.wireguard.keys import PrivateKey, PublicKey
 
 
 class Client(NamedTuple):
-    """A peer as it is handed out. ``private_key`` is None where it is not known here, which is the rule."""
+    """A peer as it is handed out. ``private_key`` is None where it is not known here, which is the rule.
+
+    ``invitation`` is what its config.env carries.
+    """
 
     peer: Peer
     settings: Settings
     hub: PublicKey
     private_key: PrivateKey | None = None
+    invitation: Invitation | None = None
 
 
 def wg_quick(client: Client, *, comments: bool = True) -> str:
@@ -93,12 +97,13 @@ def export_all(hub: Hub, folder: Path) -> int:
     try:
         with ExitStack() as stack:
             types: dict[PeerType, int] = {}
+            invitations = {invitation.name: invitation for invitation in hub.invitations()}
             for peer in hub.peers():
                 name = peer.name
                 if name.type not in types:
                     types[name.type] = stack.enter_context(files.folder(folder, name.type.value, create=True))
                 written.append(folder / name.type.value / name.id / FILE)
-                text = peer_config.text(peer, hub.settings, hub.public_key())
+                text = peer_config.text(peer, hub.settings, hub.public_key(), invitations.get(name))
                 directory = files.open_folder(types[name.type], name.id, create=True, durable=False)
                 try:
                     files.write_at(directory, FILE, text.encode(), durable=False)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from vpn.lib.errors import VpnError, describe_os_error
 
@@ -71,6 +71,11 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
         line = f"the Python package {error.name} is missing; install this project with pip"
     print(f"{program}: {' '.join(line.splitlines())}", file=sys.stderr)
     return 1
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether to write in colours there: on a terminal that has them, to somebody who wants them (no-color.org)."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def leave(status: int) -> NoReturn:

@@ -16,7 +16,7 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import COMPLETE, backups, completion, exports, leave, peer_lines, peer_parser, run_guarded
+from vpn.bin import COMPLETE, backups, completion, exports, leave, listings, peer_lines, peer_parser, run_guarded
 from vpn.lib.errors import Refused, VpnError
 from vpn.lib.files import state_folder
 from vpn.lib.hub import settings as hub_settings, state, who
@@ -65,9 +65,18 @@ def _run(arguments: argparse.Namespace) -> int:
         _ = settings.endpoint  # refused before there is a registry
     if arguments.command == "export":
         exports.check_target(arguments)
+    if arguments.command == "list":
+        listings.check(arguments)
     if not _registers(arguments) and not state.exists(settings):
         return _nothing_registered(arguments, name)
-    with Hub(settings, open_device(settings), command=arguments.command, login=login, notify=peer_lines.notify) as hub:
+
+    def open_hub() -> Hub:
+        device = open_device(settings)
+        return Hub(settings, device, command=arguments.command, login=login, notify=peer_lines.notify)
+
+    if arguments.command == "list":
+        return listings.show_all(open_hub, arguments)
+    with open_hub() as hub:
         if arguments.command == "audit":
             return _audit(hub, arguments)
         if arguments.command == "backup":
@@ -75,9 +84,9 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.command == "export":
             return exports.export(hub, name, key, arguments)
         if name is None:
-            _print_all(hub, arguments)
+            print(hub.public_key())
         elif arguments.command == "show":
-            _show(hub, name, arguments.json)
+            listings.show(hub, name, as_json=arguments.json)
         elif arguments.command == "genconf":
             _print(peer_lines.configured(hub.genconf(name), hub.config_path(name)))
         elif key is not None:
@@ -110,6 +119,8 @@ def _values() -> completion.Values:
         "id": lambda seen: [name.id for name in registered() if name.type.value == seen.get("type")],
         "source": ends,
         "target": ends,
+        "types": lambda _: peer_parser.TYPES,
+        "states": lambda _: listings.STATES,
     }
 
 
@@ -138,23 +149,6 @@ def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) ->
 
 def _print(lines: list[str]) -> None:
     print("\n".join(lines))
-
-
-def _print_all(hub: Hub, arguments: argparse.Namespace) -> None:
-    if arguments.command == "public-key":
-        print(hub.public_key())
-        return
-    from vpn.lib.hub import listing
-
-    views = listing.view(hub)
-    print(listing.as_json(views) if arguments.json else listing.as_table(views))
-
-
-def _show(hub: Hub, name: PeerName, as_json: bool) -> None:
-    from vpn.lib.hub import listing
-
-    view = listing.view_one(hub, name)
-    print(listing.one_as_json(view) if as_json else listing.one_as_text(view, hub.config_path(name)))
 
 
 def _audit(hub: Hub, arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpn.bin import Parser, backups, completion, exports
+from vpn.bin import Parser, backups, completion, exports, listings
 
 if TYPE_CHECKING:
     import argparse
@@ -113,8 +113,7 @@ State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or f
             child.add_argument("--json", action="store_true", help="for programs")
         if command in ("remove", "removeconf"):
             child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
-    listing = _command(commands, "list", "list all components", ["list", "list --json"])
-    listing.add_argument("--json", action="store_true", help="for programs")
+    listings.add_parser(commands, TYPES)
     exports.add_parser(commands, TYPES)
     _add_policy(commands)
     audit = _command(commands, "audit", "show who changed what, and when", ["audit", "audit --verify"])

@@ -90,7 +90,8 @@ def as_json(views: Iterable[View]) -> str:
     import json
 
     # An object a line; with an indent, json leaves its quick encoder.
-    return "[" + ",\n ".join(json.dumps(_dictionary(item)) for item in views) + "]"
+    encode = json.JSONEncoder(check_circular=False).encode
+    return "[" + ",\n ".join([encode(_dictionary(item)) for item in views]) + "]"
 
 
 def one_as_json(item: View) -> str:

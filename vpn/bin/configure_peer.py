@@ -16,7 +16,18 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import COMPLETE, backups, completion, exports, leave, listings, peer_lines, peer_parser, run_guarded
+from vpn.bin import (
+    COMPLETE,
+    backups,
+    batches,
+    completion,
+    exports,
+    leave,
+    listings,
+    peer_lines,
+    peer_parser,
+    run_guarded,
+)
 from vpn.lib.errors import Refused, VpnError
 from vpn.lib.files import state_folder
 from vpn.lib.hub import settings as hub_settings, state, who
@@ -67,8 +78,14 @@ def _run(arguments: argparse.Namespace) -> int:
         exports.check_target(arguments)
     if arguments.command == "list":
         listings.check(arguments)
-    if not _registers(arguments) and not state.exists(settings):
-        return _nothing_registered(arguments, name)
+    table = None
+    if getattr(arguments, "table", None) is not None:
+        table, source = batches.read(arguments)
+    if not state.exists(settings):
+        if not _registers(arguments):
+            return _nothing_registered(arguments, name)
+        if table is not None and table.problems and not arguments.keep_going:
+            return batches.refuse(table, source)
 
     def open_hub() -> Hub:
         device = open_device(settings)
@@ -81,6 +98,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _audit(hub, arguments)
         if arguments.command == "backup":
             return backups.backup(hub, arguments)
+        if table is not None:
+            return batches.run(hub, table, source, arguments)
         if arguments.command == "export":
             return exports.export(hub, name, key, arguments)
         if name is None:
@@ -135,8 +154,9 @@ def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) ->
     """Answer for a hub that has no registry, without making one."""
     if arguments.command == "backup":
         raise Refused("there is nothing to back up: no component is registered")
-    if name is None and arguments.command == "export":
-        raise Refused("there is nothing to export: no component is registered")
+    if name is None and arguments.command in ("export", "add"):
+        what = "export" if arguments.command == "export" else "let in"
+        raise Refused(f"there is nothing to {what}: no component is registered; `genconf` first")
     if name is None:
         nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
         print("[]" if arguments.json else nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpn.bin import Parser, backups, completion, exports, listings
+from vpn.bin import Parser, backups, batches, completion, exports, listings
 
 if TYPE_CHECKING:
     import argparse
@@ -16,16 +16,21 @@ PEER_COMMANDS = {
     "genconf": (
         "register a component and write its config.env (again)",
         "Register a component at the next free address, and write its config.env (again).",
-        """example:
+        """examples:
   configure_peer.py genconf node chu-lille
-      then copy config_peers/node/chu-lille/config.env to the hospital, by a safe way: it holds a secret""",
+      then copy config_peers/node/chu-lille/config.env to the hospital, by a safe way: it holds a secret
+  configure_peer.py genconf --from peers.csv
+      all or nothing; a first line type,id,until,invite, of which until and invite may be missing or empty; then such as
+      node,chu-lille,2027-12-31,48h (until the end of that day, UTC; invited for so long: 48h, 3d, yes, no)""",
     ),
     "add": (
         "let a registered component in by its public key",
         "Let a registered component in by its public key. Another key that it had is out at once.",
         """examples:
   configure_peer.py add node chu-lille 9eUh3Y/mlDJlZf+l3eRYUn7vtDSGW1T0qEXdRMAbwBo=
-  ssh chu-lille vpn_client.py public-key | configure_peer.py add node chu-lille -""",
+  ssh chu-lille vpn_client.py public-key | configure_peer.py add node chu-lille -
+  configure_peer.py add --from keys.csv
+      all or nothing; a first line type,id,key""",
     ),
     "remove": (
         "take a component's key away at once; its address and config.env stay",
@@ -49,6 +54,9 @@ PEER_COMMANDS = {
     ),
 }
 
+IN_TABLES = {"genconf": (("type", "id"), "type,id,until,invite"), "add": (("type", "id", "key"), "type,id,key")}
+"""Commands that take many peers as well: what stands in the place of a table, and its columns."""
+
 
 def parse(given: list[str]) -> argparse.Namespace:
     """The arguments, checked; SystemExit with status 2 for wrong ones, with 0 after ``--help``."""
@@ -56,6 +64,8 @@ def parse(given: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(_as_positions(given, commands))
     if arguments.command == "export":
         exports.check(arguments)
+    elif arguments.command in IN_TABLES:
+        batches.check(arguments, IN_TABLES[arguments.command][0])
     return arguments
 
 
@@ -103,12 +113,23 @@ State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or f
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=PROGRAM)
     for command, (summary, description, epilog) in PEER_COMMANDS.items():
         child = commands.add_parser(command, help=summary, description=description, epilog=epilog)
-        child.add_argument("type", metavar="TYPE", choices=TYPES, help="management, node or researcher")
-        child.add_argument("id", metavar="ID", help="the component's name, such as node1")
+        many = command in IN_TABLES
+        child.add_argument(
+            "type", metavar="TYPE", nargs="?" if many else None, choices=TYPES, help="management, node or researcher"
+        )
+        child.add_argument("id", metavar="ID", nargs="?" if many else None, help="the component's name, such as node1")
         if command == "add":
             child.add_argument(
-                "key", metavar="PUBLICKEY", help="what the component prints; - reads it from standard input"
+                "key", metavar="PUBLICKEY", nargs="?", help="what the component prints; - reads it from standard input"
             )
+        if many:
+            words, columns = IN_TABLES[command]
+            batches.add_arguments(child, columns)
+            child.usage = (
+                f"{PROGRAM} {command} TYPE ID{' PUBLICKEY' if 'key' in words else ''}\n"
+                f"       {PROGRAM} {command} --from FILE [--keep-going]"
+            )
+            child.set_defaults(complain=child.error)
         if command == "show":
             child.add_argument("--json", action="store_true", help="for programs")
         if command in ("remove", "removeconf"):

@@ -77,7 +77,7 @@ CAUSES = [
     r"peers\.csv, line 3: node NODE1 differs from node node1 only by case; choose another id",
     r"peers\.csv, line 4: 'x y' is no id: use 1 to 63.*",
     r"peers\.csv, line 5: node new is in line 2 already",
-    r"peers\.csv, line 6: --until is 2020-01-02 00:00 UTC, which is over; .*",
+    r"peers\.csv, line 6: until is 2020-01-02 00:00 UTC, which is over; .*",
 ]
 
 
@@ -105,6 +105,19 @@ def test_keep_going_does_the_others_and_fails_all_the_same(hub: Scripts) -> None
     for cause, expected in zip(causes, CAUSES, strict=True):
         assert re.fullmatch(expected, cause)
     assert ids(hub, "--type", "node") == ["new", "node1", "node2", "other"]
+
+
+def test_a_trial_says_what_would_be_done(hub: Scripts) -> None:
+    before = snapshot(hub.folder)
+    out = hub.done("genconf", "--from", "-", "--dry-run", stdin=b"type,id\nnode,new\nnode,node1\n")
+    assert out == (
+        "node new: would be registered at 10.221.0.4\nnode node1: is registered already at 10.221.0.2\n"
+        "2 components, 1 new; nothing is changed\n"
+    )
+    table = f"type,id,key\nnode,node1,{public_key(1)}\n".encode()
+    out = hub.done("add", "--dry-run", "--from", "-", stdin=table)
+    assert out == ("node node1: would get this key; nothing is changed\n1 component, 1 let in; nothing is changed\n")
+    assert snapshot(hub.folder) == before
 
 
 def test_bad_keys_are_told_line_by_line(hub: Scripts) -> None:
@@ -168,8 +181,10 @@ def test_a_fresh_hub_stays_so_after_a_bad_table(fresh: Scripts) -> None:
 
 def test_wrong_usage_is_status_2(hub: Scripts) -> None:
     lines = {
-        ("genconf", "node", "a", "--from", "x.csv"): "give it no TYPE",
-        ("genconf", "node", "--from", "x.csv"): "give it no TYPE",
+        ("genconf", "node", "a", "--from", "x.csv"): "give it no TYPE, --until, --invite or --valid",
+        ("genconf", "node", "--from", "x.csv"): "give it no TYPE, --until, --invite or --valid",
+        ("genconf", "--from", "x.csv", "--until", "never"): "give it no TYPE, --until",
+        ("genconf", "--invite", "--from", "x.csv"): "give it no TYPE, --until",
         ("genconf", "--from"): "expected one argument",
         ("genconf", "node", "a", "--keep-going"): "--keep-going is for --from",
         ("genconf", "--keep-going"): "required: TYPE, ID",

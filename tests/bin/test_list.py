@@ -81,7 +81,7 @@ def test_wrong_choices_are_status_2(hub: Scripts) -> None:
         ("--type", "server"): "'server' is no type; choose from management, node, researcher",
         ("--state", "active,"): "'' is no state; choose from invited, registered",
         ("--state", "Active"): "'Active' is no state",
-        ("--stale", "1w"): "'1w' is no duration; write such as 30s, 15m, 2h or 3d",
+        ("--stale", "1w"): "'1w' is no duration; write one such as 30m, 48h or 7d",
         ("--stale", ""): "'' is no duration",
         ("--sort", "colour"): "invalid choice: 'colour'",
         ("--watch", "0"): "'0' is no number of seconds from 0.2 to 3600",

@@ -40,9 +40,9 @@ def test_lines_without_anything_are_passed_over_and_counted() -> None:
 
 
 def test_columns_come_in_any_order() -> None:
-    text = "invite,id,until,type\nyes,node1,1970-01-02,node\n3d,node2,never,node\n"
+    text = "invite,id,until,type\nyes,node1,2027-01-31,node\n3d,node2,never,node\n"
     first, second = parse(text.encode(), "peers.csv", REGISTRATIONS).entries
-    assert first == Entry(2, node(1), None, 2 * 86400.0, INVITED)
+    assert first == Entry(2, node(1), None, 1801440000.0, INVITED)
     assert second == Entry(3, node(2), None, float("inf"), 3 * 86400.0)
     text = f"key,type,id\n{key(1)},node,node1\n"
     assert parse(text.encode(), "keys.csv", KEYS).entries == [Entry(2, node(1), key(1))]
@@ -75,8 +75,8 @@ def test_every_bad_line_is_told_with_its_cause() -> None:
             "'b c' is no id",
             "node a is in line 2 already",
             "node A differs from node a in line 2 only by case",
-            "'31.12.2027' is no date",
-            "'maybe' in the column invite",
+            "until '31.12.2027' is no date",
+            "invite 'maybe' is no duration; write one such as 30m, 48h or 7d, or yes or no",
             "2 columns where 4 are due",
             "5 columns where 4 are due",
             "'' is no id",

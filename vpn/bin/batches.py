@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from vpn.bin import peer_lines
+from vpn.lib.hub.invitations import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -44,8 +45,9 @@ def check(arguments: argparse.Namespace, words: tuple[str, ...]) -> None:
     given = [word for word in words if getattr(arguments, word) is not None]
     names = [{"key": "PUBLICKEY"}.get(word, word.upper()) for word in words]
     if arguments.table is not None:
-        if given:
-            complain("--from takes all from its FILE: give it no TYPE")
+        others = [name for name in ("until", "invite", "valid") if getattr(arguments, name, None)]
+        if given or others:
+            complain("--from takes all from its FILE: give it no TYPE, --until, --invite or --valid")
     elif len(given) < len(words):
         complain(f"the following arguments are required: {', '.join(names[len(given) :])}")
     elif arguments.keep_going:
@@ -77,21 +79,22 @@ def run(hub: Hub, table: Table, source: str, arguments: argparse.Namespace) -> i
     from vpn.lib.hub import batches
 
     progress = Bar()
+    how = batches.How(arguments.keep_going, arguments.dry_run)
     try:
         if arguments.command == "add":
-            let_in = batches.add(hub, table, keep_going=arguments.keep_going, progress=progress.over)
-            lines = [line for done in let_in.done for line in peer_lines.added(done)]
+            let_in = batches.add(hub, table, how, progress.over)
+            lines = [line for done in let_in.done for line in peer_lines.added(done, dry_run=how.dry_run)]
             problems, what = let_in.problems, f"{sum(done.changed for done in let_in.done)} let in"
         else:
-            registered = batches.genconf(hub, table, keep_going=arguments.keep_going, progress=progress.over)
-            lines = [_registered(done) for done in registered.done]
+            registered = batches.genconf(hub, table, how, progress.over)
+            lines = [_registered(done, dry_run=how.dry_run) for done in registered.done]
             problems, what = registered.problems, f"{sum(done.new for done in registered.done)} new"
     except batches.BadLines as error:
         return _refused(source, error)
     finally:
         progress.clear()
     count = len(table.entries) + len(table.problems) - len(problems)
-    lines.append(f"{count} component{'' if count == 1 else 's'}, {what}")
+    lines.append(f"{count} component{'' if count == 1 else 's'}, {what}" + ("; nothing is changed" * how.dry_run))
     print("\n".join(lines))
     if problems:
         sys.stdout.flush()
@@ -101,11 +104,11 @@ def run(hub: Hub, table: Table, source: str, arguments: argparse.Namespace) -> i
     return 0
 
 
-def _registered(done: Configured) -> str:
-    from vpn.lib.hub.invitations import shown
-
+def _registered(done: Configured, *, dry_run: bool) -> str:
     peer, new, invitation = done
     line = f"{peer.name}: {'registered' if new else 'was registered already'} at {peer.address}"
+    if dry_run:
+        line = f"{peer.name}: {'would be registered' if new else 'is registered already'} at {peer.address}"
     if peer.until is not None:
         line += f", until {shown(peer.until)}"
     return line if invitation is None else f"{line}, invited until {shown(invitation.expires)}"

@@ -130,10 +130,10 @@ def candidates(parser: Parser, words: Sequence[str], values: Values) -> list[str
     if isinstance(action.metavar, str) and action.metavar in OF_THE_SHELL:
         return [OF_THE_SHELL[action.metavar]]
     known: Iterable[str] = ()
-    if action.choices is not None:
-        known = map(str, action.choices)
-    elif action.dest in values:
+    if action.dest in values and not isinstance(action.choices, Mapping):
         known = values[action.dest](place.seen)
+    elif action.choices is not None:
+        known = map(str, action.choices)
     return [lead + word for word in _beginning(current, known)]
 
 

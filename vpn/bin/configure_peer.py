@@ -24,14 +24,15 @@ from vpn.bin import (
     exports,
     leave,
     listings,
+    lives,
     peer_lines,
     peer_parser,
     run_guarded,
 )
-from vpn.lib.errors import Refused, VpnError
+from vpn.lib.errors import InvalidInput, Refused, VpnError
 from vpn.lib.files import state_folder
 from vpn.lib.hub import settings as hub_settings, state, who
-from vpn.lib.hub.outcomes import Removed
+from vpn.lib.hub.outcomes import Removed, Terms
 from vpn.lib.hub.service import Hub
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.peer import PeerName
+
+AIMLESS = {"export": "export", "add": "let in", "move-hub": "tell"}
+"""Commands that are for components without naming one, and what they cannot do where there are none."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -102,19 +106,43 @@ def _run(arguments: argparse.Namespace) -> int:
             return batches.run(hub, table, source, arguments)
         if arguments.command == "export":
             return exports.export(hub, name, key, arguments)
+        if arguments.command in lives.COMMANDS:
+            return lives.run(hub, name, arguments)
         if name is None:
             print(hub.public_key())
         elif arguments.command == "show":
             listings.show(hub, name, as_json=arguments.json)
-        elif arguments.command == "genconf":
-            _print(peer_lines.configured(hub.genconf(name), hub.config_path(name)))
-        elif key is not None:
-            _print(peer_lines.added(hub.add(name, key)))
-        elif arguments.command == "remove":
-            _print(peer_lines.removed(name, hub.remove(name, leaked=arguments.leaked)))
         else:
-            _print(peer_lines.forgotten(name, hub.removeconf(name, leaked=arguments.leaked)))
+            print("\n".join(_changed(hub, name, key, arguments)))
     return 0
+
+
+def _changed(hub: Hub, name: PeerName, key: PublicKey | None, arguments: argparse.Namespace) -> list[str]:
+    """Change one peer; what is to be said of it."""
+    dry_run = arguments.dry_run
+    if arguments.command == "genconf":
+        configured = hub.genconf(name, _terms(arguments), dry_run=dry_run)
+        return peer_lines.configured(configured, hub.config_path(name), dry_run=dry_run)
+    if key is not None:
+        return peer_lines.added(hub.add(name, key, until=_terms(arguments).until, dry_run=dry_run), dry_run=dry_run)
+    change = hub.remove if arguments.command == "remove" else hub.removeconf
+    done = change(name, leaked=arguments.leaked, dry_run=dry_run)
+    if dry_run:
+        return peer_lines.rehearsed(name, done, arguments.command)
+    return (peer_lines.removed if arguments.command == "remove" else peer_lines.forgotten)(name, done)
+
+
+def _terms(arguments: argparse.Namespace) -> Terms:
+    """What --until, --invite and --valid ask for."""
+    from vpn.lib.hub import when
+
+    until = None if arguments.until is None else when.parse_until(arguments.until)
+    valid = None
+    if getattr(arguments, "invite", False):
+        valid = when.parse_duration(arguments.valid or peer_parser.VALID, "--valid")
+    elif getattr(arguments, "valid", None):
+        raise InvalidInput("--valid is for invitations; give --invite too")
+    return Terms(until, valid)
 
 
 def _values() -> completion.Values:
@@ -154,21 +182,17 @@ def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) ->
     """Answer for a hub that has no registry, without making one."""
     if arguments.command == "backup":
         raise Refused("there is nothing to back up: no component is registered")
-    if name is None and arguments.command in ("export", "add"):
-        what = "export" if arguments.command == "export" else "let in"
+    if name is None and arguments.command in AIMLESS:
+        what = AIMLESS[arguments.command]
         raise Refused(f"there is nothing to {what}: no component is registered; `genconf` first")
     if name is None:
         nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
         print("[]" if arguments.json else nothing)
     elif arguments.command == "removeconf":
-        _print(peer_lines.forgotten(name, Removed(None, None, None)))
+        print("\n".join(peer_lines.forgotten(name, Removed(None, None, None))))
     else:
         raise Refused(f"{name} is not registered, and nothing else is; run `genconf {name}` first")
     return 0
-
-
-def _print(lines: list[str]) -> None:
-    print("\n".join(lines))
 
 
 def _audit(hub: Hub, arguments: argparse.Namespace) -> int:

@@ -94,12 +94,12 @@ def _several(what: str, known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def _duration(text: str) -> float:
-    from vpn.lib.hub.moments import parse_duration
+    from vpn.lib.hub.when import parse_duration
 
     try:
-        return parse_duration(text)
+        return parse_duration(text, "")
     except InvalidInput as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(str(error).strip()) from error
 
 
 def _seconds(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vpn.bin import Parser, backups, batches, completion, exports, listings
+from vpn.bin import Parser, backups, batches, completion, exports, listings, lives
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +19,8 @@ PEER_COMMANDS = {
         """examples:
   configure_peer.py genconf node chu-lille
       then copy config_peers/node/chu-lille/config.env to the hospital, by a safe way: it holds a secret
+  configure_peer.py genconf node chu-lille --invite
+      with an invitation in that file: the component hands over its key by itself
   configure_peer.py genconf --from peers.csv
       all or nothing; a first line type,id,until,invite, of which until and invite may be missing or empty; then such as
       node,chu-lille,2027-12-31,48h (until the end of that day, UTC; invited for so long: 48h, 3d, yes, no)""",
@@ -54,8 +56,21 @@ PEER_COMMANDS = {
     ),
 }
 
-IN_TABLES = {"genconf": (("type", "id"), "type,id,until,invite"), "add": (("type", "id", "key"), "type,id,key")}
-"""Commands that take many peers as well: what stands in the place of a table, and its columns."""
+IN_TABLES = {
+    "genconf": (
+        ("type", "id"),
+        "type,id,until,invite",
+        " [--until DATE] [--invite [--valid DURATION]] [--dry-run]",
+    ),
+    "add": (("type", "id", "key"), "type,id,key", " PUBLICKEY [--until DATE] [--dry-run]"),
+}
+"""Commands that take many peers as well: what stands in the place of a table, its columns, and more of the usage."""
+
+OF_PEERS = (*PEER_COMMANDS, "export", "disable", "enable", "rename", "rotate")
+"""Commands that take TYPE and ID."""
+
+VALID = "48h"
+"""How long an invitation is good for, where nothing else is said."""
 
 
 def parse(given: list[str]) -> argparse.Namespace:
@@ -75,7 +90,7 @@ def _as_positions(arguments: list[str], commands: Mapping[str, Parser]) -> list[
     The options that the command has, its help among them, come first: argparse gives nothing to an argument that may
     be left out when an option stands before it.
     """
-    if not arguments or arguments[0] not in (*PEER_COMMANDS, "export"):
+    if not arguments or arguments[0] not in OF_PEERS:
         return arguments
     known = commands[arguments[0]].options
     options: list[str] = []
@@ -123,15 +138,29 @@ State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or f
                 "key", metavar="PUBLICKEY", nargs="?", help="what the component prints; - reads it from standard input"
             )
         if many:
-            words, columns = IN_TABLES[command]
+            _, columns, more = IN_TABLES[command]
             batches.add_arguments(child, columns)
             child.usage = (
-                f"{PROGRAM} {command} TYPE ID{' PUBLICKEY' if 'key' in words else ''}\n"
-                f"       {PROGRAM} {command} --from FILE [--keep-going]"
+                f"{PROGRAM} {command} TYPE ID{more}\n       {PROGRAM} {command} --from FILE [--keep-going] [--dry-run]"
             )
             child.set_defaults(complain=child.error)
         if command == "show":
             child.add_argument("--json", action="store_true", help="for programs")
+        if command == "genconf":
+            child.add_argument(
+                "--invite", action="store_true", help="let the component hand over its key by itself, once"
+            )
+            child.add_argument(
+                "--valid", metavar="DURATION", help=f"of the invitation: 30m, 48h, 7d ({VALID} by default)"
+            )
+        if many:
+            child.add_argument(
+                "--until",
+                metavar="DATE",
+                help="when the component expires: 2027-01-31, 2027-01-31T18:00 (UTC), or never",
+            )
+        if command != "show":
+            lives.add_dry_run(child)
         if command in ("remove", "removeconf"):
             child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
     listings.add_parser(commands, TYPES)
@@ -141,6 +170,7 @@ State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or f
     audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
     audit.add_argument("--json", action="store_true", help="for programs")
     backups.add_parsers(commands)
+    lives.add_parsers(commands)
     _command(commands, "public-key", "print the hub's public key", ["public-key"])
     completion.add_parser(commands)
     return parser, commands.choices

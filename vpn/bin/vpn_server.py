@@ -21,11 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     if given[:1] == [COMPLETE]:
         from vpn.bin import completion
 
-        return completion.answer("vpn_server", _parser(), given[1:])
+        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health")})
     arguments = _parser().parse_args(given)
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
-    return run_guarded("vpn_server", lambda: _run(arguments.log_format))
+    run = _serve if arguments.command == "serve" else _run
+    return run_guarded("vpn_server", lambda: run(arguments.log_format))
 
 
 def _run(log_format: str) -> int:
@@ -33,7 +34,15 @@ def _run(log_format: str) -> int:
     from vpn.lib.hub.daemon import HubDaemon
 
     settings = hub_settings.load(os.environ)
-    return HubDaemon(settings, os.environ, logs.start("vpn_server", log_format)).run()
+    return HubDaemon(settings, os.environ, logs.start("vpn_server", log_format), log_format).run()
+
+
+def _serve(log_format: str) -> int:
+    """Only for the daemon, which starts and ends this."""
+    from vpn.lib import logs
+    from vpn.lib.serving import process
+
+    return process.run(hub_settings.load(os.environ), os.environ, logs.start("vpn_server", log_format))
 
 
 def _health() -> int:
@@ -60,7 +69,7 @@ lets it read its settings and policy.toml again. Exit status: 0 done or healthy,
         "command",
         metavar="COMMAND",
         nargs="?",
-        choices=("run", "health"),
+        choices=("run", "health", "serve"),  # serve: what the daemon starts
         default="run",
         help="run: run the hub (the default); health: tell whether it is healthy",
     )

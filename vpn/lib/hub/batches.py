@@ -60,15 +60,24 @@ class LetIn(NamedTuple):
     problems: list[Problem]
 
 
+class How(NamedTuple):
+    """Whether bad lines are left out, which keep the others out else; whether it is a trial that changes nothing."""
+
+    keep_going: bool = False
+    dry_run: bool = False
+
+
+_PLAINLY = How()
+
+
 class _Work:
     """Lines as they are done within one transaction, and what wg0 has to lose and to get for them."""
 
-    def __init__(self, hub: Hub, table: Table, *, keep_going: bool, progress: Progress) -> None:
+    def __init__(self, hub: Hub, table: Table, how: How) -> None:
         self.hub = hub
         self.problems = list(table.problems)
         self._lines = len(table.entries) + len(table.problems)
-        self._keep_going = keep_going
-        self.progress = progress
+        self._how = how
         self.remove: list[PublicKey] = []
         self.update: list[WantedPeer] = []
 
@@ -79,7 +88,8 @@ class _Work:
             with change.transaction.attempt():
                 yield
         except Refused as error:
-            self.problems.append(Problem(entry.line, str(error)))
+            # It may name an option of the command for one.
+            self.problems.append(Problem(entry.line, str(error).removeprefix("--")))
 
     def register(self, change: Change, entry: Entry, terms: Terms) -> Configured:
         """The line as it is registered now."""
@@ -93,7 +103,7 @@ class _Work:
     def judge(self) -> None:
         """Raise BadLines where a line is bad and that is not to be passed over."""
         self.problems.sort()
-        if self.problems and not self._keep_going:
+        if self.problems and not self._how.keep_going:
             raise BadLines(self.problems, self._lines)
 
     def apply(self) -> bool:
@@ -112,16 +122,16 @@ class _Work:
         return applied
 
 
-def genconf(hub: Hub, table: Table, *, keep_going: bool, progress: Progress = silently) -> Registered:
-    """Register all of the table, as ``Hub.genconf`` does, all or nothing; with ``keep_going`` without the bad lines.
+def genconf(hub: Hub, table: Table, how: How = _PLAINLY, progress: Progress = silently) -> Registered:
+    """Register all of the table, as ``Hub.genconf`` does, all or nothing.
 
     Raises BadLines, with every one that there is.
     """
     _ = hub.settings.endpoint  # raises before anything is changed
-    work = _Work(hub, table, keep_going=keep_going, progress=progress)
+    work = _Work(hub, table, how)
     done: list[Configured] = []
     with hub.locked():
-        with hub.changing() as change:
+        with hub.changing(dry_run=how.dry_run) as change:
             for entry in progress(table.entries, "registering"):
                 with work.line(change, entry):
                     try:
@@ -130,6 +140,8 @@ def genconf(hub: Hub, table: Table, *, keep_going: bool, progress: Progress = si
                         raise Refused(str(error)) from error
                     done.append(work.register(change, entry, Terms(entry.until, entry.invite)))
             work.judge()
+        if how.dry_run:
+            return Registered(done, work.problems)
         # Most of a table that is given again is written already; reading takes a tenth of writing.
         missing = [one for one in progress(done, "comparing") if one.new or not _written(hub, one)]
         if missing:
@@ -143,16 +155,16 @@ def _written(hub: Hub, done: Configured) -> bool:
     return hub.tree.matches(peer.name, peer_config.text(peer, hub.settings, hub.public_key(), invitation))
 
 
-def add(hub: Hub, table: Table, *, keep_going: bool, progress: Progress = silently) -> LetIn:
-    """Let all of the table in, as ``Hub.add`` does, all or nothing; with ``keep_going`` without the bad lines.
+def add(hub: Hub, table: Table, how: How = _PLAINLY, progress: Progress = silently) -> LetIn:
+    """Let all of the table in, as ``Hub.add`` does, all or nothing.
 
     Raises BadLines, with every one that there is, and Unproven.
     """
-    work = _Work(hub, table, keep_going=keep_going, progress=progress)
+    work = _Work(hub, table, how)
     done: list[Added] = []
     withdrawn: list[Configured] = []
     with hub.locked():
-        with hub.changing() as change:
+        with hub.changing(dry_run=how.dry_run) as change:
             for entry in progress(table.entries, "letting in"):
                 with work.line(change, entry):
                     before = change.registered(entry.name)
@@ -166,6 +178,8 @@ def add(hub: Hub, table: Table, *, keep_going: bool, progress: Progress = silent
                     if invited:
                         withdrawn.append(configured)
             work.judge()
+        if how.dry_run:
+            return LetIn(done, work.problems)
         if withdrawn:
             registering.write_all(hub, withdrawn)
         applied = work.apply() or None

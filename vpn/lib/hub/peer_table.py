@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib.errors import InvalidInput
-from vpn.lib.hub.moments import parse_duration, parse_end
+from vpn.lib.hub.when import parse_duration, parse_until
 from vpn.lib.registry.peer import PeerName, parse_name, parse_type
 from vpn.lib.wireguard.keys import PublicKey
 
@@ -137,11 +137,18 @@ def _header(row: tuple[int, list[str]], source: str, columns: tuple[str, ...]) -
 def _entry(line: int, cells: dict[str, str]) -> Entry:
     name = parse_name(parse_type(cells["type"]), cells["id"])
     key = PublicKey.parse(cells["key"]) if "key" in cells else None
-    return Entry(line, name, key, _if_any(cells.get("until"), parse_end), _if_any(cells.get("invite"), parse_invite))
+    return Entry(line, name, key, _if_any(cells.get("until"), _until), _if_any(cells.get("invite"), parse_invite))
 
 
 def _if_any(text: str | None, parse: Callable[[str], float | None]) -> float | None:
     return parse(text) if text else None
+
+
+def _until(text: str) -> float:
+    try:
+        return parse_until(text)
+    except InvalidInput as error:
+        raise InvalidInput(str(error).removeprefix("--")) from error
 
 
 def parse_invite(text: str) -> float | None:
@@ -151,9 +158,9 @@ def parse_invite(text: str) -> float | None:
     if text.lower() in ("yes", "true", "1"):
         return INVITED
     try:
-        return parse_duration(text)
+        return parse_duration(text, "invite")
     except InvalidInput as error:
-        raise InvalidInput(f"{text[:40]!a} in the column invite; write yes, no, or such as 48h or 3d") from error
+        raise InvalidInput(f"{error}, or yes or no") from error
 
 
 def _refuse_repetition(entry: Entry, known: dict[tuple[str, str], Entry], keys: dict[PublicKey, Entry]) -> None:

@@ -193,3 +193,12 @@ def test_remove_twice_says_that_there_was_nothing(hub: Scripts) -> None:
     before = snapshot(hub.folder)
     assert "has no key; nothing to remove" in hub.done("remove", "node", "node2")
     assert snapshot(hub.folder) == before
+
+
+def test_bad_terms_are_refused_before_there_is_a_registry(fresh: Scripts) -> None:
+    problems = fresh.refusal("genconf", "node", "a", "--until", "31.12.2027", saying="is no date; write one such as")
+    problems += fresh.refusal("genconf", "node", "a", "--invite", "--valid", "2w", saying="--valid '2w' is no duration")
+    problems += fresh.refusal("genconf", "node", "a", "--valid", "2h", saying="--valid is for invitations")
+    assert problems == []
+    fresh.done("genconf", "node", "a", "--invite", "--valid", "2h")
+    assert "node  a   10.221.0.2  invited" in fresh.done("list")

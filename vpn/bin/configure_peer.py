@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.peer import PeerName
 
-AIMLESS = {"export": "export", "add": "let in", "move-hub": "tell"}
+WITHOUT_A_NAME = {"export": "export", "add": "let in", "move-hub": "tell"}
 """Commands that are for components without naming one, and what they cannot do where there are none."""
 
 
@@ -74,6 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
     key = None
     if getattr(arguments, "key", None) is not None:
         key = PublicKey.parse(_standard_input() if arguments.key == "-" else arguments.key)
+    terms = _terms(arguments) if "until" in arguments else Terms()
     if arguments.command == "policy":
         return _policy(settings, arguments)
     if arguments.command in ("genconf", "export"):
@@ -113,18 +114,18 @@ def _run(arguments: argparse.Namespace) -> int:
         elif arguments.command == "show":
             listings.show(hub, name, as_json=arguments.json)
         else:
-            print("\n".join(_changed(hub, name, key, arguments)))
+            print("\n".join(_changed(hub, name, key, terms, arguments)))
     return 0
 
 
-def _changed(hub: Hub, name: PeerName, key: PublicKey | None, arguments: argparse.Namespace) -> list[str]:
+def _changed(hub: Hub, name: PeerName, key: PublicKey | None, terms: Terms, arguments: argparse.Namespace) -> list[str]:
     """Change one peer; what is to be said of it."""
     dry_run = arguments.dry_run
     if arguments.command == "genconf":
-        configured = hub.genconf(name, _terms(arguments), dry_run=dry_run)
+        configured = hub.genconf(name, terms, dry_run=dry_run)
         return peer_lines.configured(configured, hub.config_path(name), dry_run=dry_run)
     if key is not None:
-        return peer_lines.added(hub.add(name, key, until=_terms(arguments).until, dry_run=dry_run), dry_run=dry_run)
+        return peer_lines.added(hub.add(name, key, until=terms.until, dry_run=dry_run), dry_run=dry_run)
     change = hub.remove if arguments.command == "remove" else hub.removeconf
     done = change(name, leaked=arguments.leaked, dry_run=dry_run)
     if dry_run:
@@ -182,8 +183,8 @@ def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) ->
     """Answer for a hub that has no registry, without making one."""
     if arguments.command == "backup":
         raise Refused("there is nothing to back up: no component is registered")
-    if name is None and arguments.command in AIMLESS:
-        what = AIMLESS[arguments.command]
+    if name is None and arguments.command in WITHOUT_A_NAME:
+        what = WITHOUT_A_NAME[arguments.command]
         raise Refused(f"there is nothing to {what}: no component is registered; `genconf` first")
     if name is None:
         nothing = "no components yet; register one with `configure_peer.py genconf TYPE ID`"

@@ -73,6 +73,14 @@ def test_a_command_is_described_with_examples_that_it_understands(path: str) -> 
             known.parse_args(words)
 
 
+def test_a_command_is_the_same_with_the_others_and_alone() -> None:
+    together = peer_parser.build()[1]
+    for name, parser in together.items():
+        (alone,) = [child for path, child in peer_parser.build(name)[1].items() if path == name]
+        assert alone.format_help() == parser.format_help()
+        assert len(peer_parser.build(name)[1]) <= 5
+
+
 @pytest.mark.parametrize("path", ALL)
 def test_an_argument_is_explained(path: str) -> None:
     parser = ALL[path]

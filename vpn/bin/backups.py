@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vpn.bin import Parser
     from vpn.lib.hub.service import Hub
 
+COMMANDS = ("backup", "restore")
 LONGEST = 4096
 """Bytes of a passphrase."""
 

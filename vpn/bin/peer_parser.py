@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vpn.bin import Parser, backups, batches, completion, exports, listings, lives
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    Commands = argparse._SubParsersAction[Parser]  # noqa: SLF001  (it has no other name)
 
 PROGRAM = "configure_peer.py"
 TYPES = ("management", "node", "researcher")
@@ -75,7 +78,9 @@ VALID = "48h"
 
 def parse(given: list[str]) -> argparse.Namespace:
     """The arguments, checked; SystemExit with status 2 for wrong ones, with 0 after ``--help``."""
-    parser, commands = build()
+    # To make the parsers of all commands takes longer than most commands.
+    only = given[0] if given and any(given[0] in names for names, _ in _groups()) else None
+    parser, commands = build(only)
     arguments = parser.parse_args(_as_positions(given, commands))
     if arguments.command == "export":
         exports.check(arguments)
@@ -112,8 +117,8 @@ def _as_positions(arguments: list[str], commands: Mapping[str, Parser]) -> list[
     return [arguments[0], *options, "--", *positions]
 
 
-def build() -> tuple[Parser, Mapping[str, Parser]]:
-    """The parser, and those of the commands."""
+def build(only: str | None = None) -> tuple[Parser, Mapping[str, Parser]]:
+    """The parser, and those of the commands; of all, or of the one that is asked for and what comes with it."""
     parser = Parser(
         prog=PROGRAM,
         description="Manage the peers of the VPN's hub. Run it on the hub; the order is genconf, then add.",
@@ -126,59 +131,69 @@ def build() -> tuple[Parser, Mapping[str, Parser]]:
 State directory: /config, or VPN_CONFIG_DIR. Exit status: 0 done, 1 refused or failed, 2 usage.""",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=PROGRAM)
-    for command, (summary, description, epilog) in PEER_COMMANDS.items():
-        child = commands.add_parser(command, help=summary, description=description, epilog=epilog)
-        many = command in IN_TABLES
-        child.add_argument(
-            "type", metavar="TYPE", nargs="?" if many else None, choices=TYPES, help="management, node or researcher"
-        )
-        child.add_argument("id", metavar="ID", nargs="?" if many else None, help="the component's name, such as node1")
-        if command == "add":
-            child.add_argument(
-                "key", metavar="PUBLICKEY", nargs="?", help="what the component prints; - reads it from standard input"
-            )
-        if many:
-            _, columns, more = IN_TABLES[command]
-            batches.add_arguments(child, columns)
-            child.usage = (
-                f"{PROGRAM} {command} TYPE ID{more}\n       {PROGRAM} {command} --from FILE [--keep-going] [--dry-run]"
-            )
-            child.set_defaults(complain=child.error)
-        if command == "show":
-            child.add_argument("--json", action="store_true", help="for programs")
-        if command == "genconf":
-            child.add_argument(
-                "--invite", action="store_true", help="let the component hand over its key by itself, once"
-            )
-            child.add_argument(
-                "--valid", metavar="DURATION", help=f"of the invitation: 30m, 48h, 7d ({VALID} by default)"
-            )
-        if many:
-            child.add_argument(
-                "--until",
-                metavar="DATE",
-                help="when the component expires: 2027-01-31, 2027-01-31T18:00 (UTC), or never",
-            )
-        if command != "show":
-            lives.add_dry_run(child)
-        if command in ("remove", "removeconf"):
-            child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
-    listings.add_parser(commands, TYPES)
-    exports.add_parser(commands, TYPES)
-    _add_policy(commands)
-    audit = _command(commands, "audit", "show who changed what, and when", ["audit", "audit --verify"])
-    audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
-    audit.add_argument("--json", action="store_true", help="for programs")
-    backups.add_parsers(commands)
-    lives.add_parsers(commands)
-    _command(commands, "public-key", "print the hub's public key", ["public-key"])
-    completion.add_parser(commands)
+    for names, add in _groups():
+        if only is None or only in names:
+            add(commands)
     return parser, commands.choices
 
 
-def _command(
-    commands: argparse._SubParsersAction[Parser], name: str, summary: str, examples: Iterable[str], more: str = ""
-) -> Parser:
+def _groups() -> Iterator[tuple[tuple[str, ...], Callable[[Commands], object]]]:
+    """The commands, and what adds their parsers."""
+    for command in PEER_COMMANDS:
+        yield (command,), partial(_add_peer_command, command)
+    yield ("list",), partial(listings.add_parser, types=TYPES)
+    yield ("export",), partial(exports.add_parser, types=TYPES)
+    yield ("policy",), _add_policy
+    yield ("audit",), _add_audit
+    yield backups.COMMANDS, backups.add_parsers
+    yield lives.COMMANDS, lives.add_parsers
+    yield (
+        ("public-key",),
+        lambda commands: _command(commands, "public-key", "print the hub's public key", ["public-key"]),
+    )
+    yield ("completion",), completion.add_parser
+
+
+def _add_peer_command(command: str, commands: Commands) -> None:
+    summary, description, epilog = PEER_COMMANDS[command]
+    child = commands.add_parser(command, help=summary, description=description, epilog=epilog)
+    many = command in IN_TABLES
+    child.add_argument(
+        "type", metavar="TYPE", nargs="?" if many else None, choices=TYPES, help="management, node or researcher"
+    )
+    child.add_argument("id", metavar="ID", nargs="?" if many else None, help="the component's name, such as node1")
+    if command == "add":
+        child.add_argument(
+            "key", metavar="PUBLICKEY", nargs="?", help="what the component prints; - reads it from standard input"
+        )
+    if command == "show":
+        child.add_argument("--json", action="store_true", help="for programs")
+    if command == "genconf":
+        child.add_argument("--invite", action="store_true", help="let the component hand over its key by itself, once")
+        child.add_argument("--valid", metavar="DURATION", help=f"of the invitation: 30m, 48h, 7d ({VALID} by default)")
+    if many:
+        child.add_argument(
+            "--until", metavar="DATE", help="when the component expires: 2027-01-31, 2027-01-31T18:00 (UTC), or never"
+        )
+        _, columns, more = IN_TABLES[command]
+        batches.add_arguments(child, columns)
+        child.usage = (
+            f"{PROGRAM} {command} TYPE ID{more}\n       {PROGRAM} {command} --from FILE [--keep-going] [--dry-run]"
+        )
+        child.set_defaults(complain=child.error)
+    if command in ("remove", "removeconf"):
+        child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
+    if command != "show":
+        lives.add_dry_run(child)
+
+
+def _add_audit(commands: Commands) -> None:
+    audit = _command(commands, "audit", "show who changed what, and when", ["audit", "audit --verify"])
+    audit.add_argument("--verify", action="store_true", help="exit 1 if an entry was changed, added or taken away")
+    audit.add_argument("--json", action="store_true", help="for programs")
+
+
+def _command(commands: Commands, name: str, summary: str, examples: Iterable[str], more: str = "") -> Parser:
     lines = "".join(f"\n  configure_peer.py {example}" for example in examples)
     description = f"{summary[0].upper()}{summary[1:]}. {more}".strip()
     return commands.add_parser(
@@ -189,7 +204,7 @@ def _command(
     )
 
 
-def _add_policy(commands: argparse._SubParsersAction[Parser]) -> None:
+def _add_policy(commands: Commands) -> None:
     policy = _command(
         commands,
         "policy",

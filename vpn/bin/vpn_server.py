@@ -6,22 +6,23 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import Parser, run_guarded
+from vpn.bin import COMPLETE, Parser, run_guarded
 from vpn.lib.hub import settings as hub_settings
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done or healthy, 1 failed or unhealthy, 2 usage)."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [COMPLETE]:
+        from vpn.bin import completion
+
+        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health")})
+    arguments = _parser().parse_args(given)
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
     run = _serve if arguments.command == "serve" else _run
@@ -52,13 +53,26 @@ def _health() -> int:
     return 0 if problem is None else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="vpn_server.py",
-        description="Run the VPN's hub in the foreground, or check its health.",
-        epilog="State directory: /config, or VPN_CONFIG_DIR. SIGTERM ends the hub, SIGHUP reads its settings again.",
+        description="Run the VPN's hub in the foreground, or tell whether it is healthy.",
+        epilog="""examples:
+  vpn_server.py                          run the hub
+  vpn_server.py --log-format json
+  vpn_server.py health                   `healthy`, status 0, or `unhealthy: REASON`, status 1
+
+State directory: /config, or VPN_CONFIG_DIR; its config.env needs VPN_SERVER_PUBLIC_ADDR. SIGTERM ends the hub, SIGHUP
+lets it read its settings and policy.toml again. Exit status: 0 done or healthy, 1 failed or unhealthy, 2 usage.""",
     )
-    parser.add_argument("command", nargs="?", choices=("run", "health", "serve"), metavar="run|health", default="run")
+    parser.add_argument(
+        "command",
+        metavar="COMMAND",
+        nargs="?",
+        choices=("run", "health", "serve"),  # serve: what the daemon starts
+        default="run",
+        help="run: run the hub (the default); health: tell whether it is healthy",
+    )
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     return parser
 

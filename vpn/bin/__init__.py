@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 from vpn.lib.errors import VpnError, describe_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from vpn.lib.findings import Finding
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +48,15 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
         line = f"the Python package {error.name} is missing; install this project with pip"
     print(f"{program}: {' '.join(line.splitlines())}", file=sys.stderr)
     return 1
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print what a doctor found, with colours on a terminal; the exit status."""
+    from vpn.lib import findings as library
+
+    colour = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    print(library.as_json(findings) if as_json else library.as_text(findings, colour=colour))
+    return library.status(findings)
 
 
 def leave(status: int) -> NoReturn:

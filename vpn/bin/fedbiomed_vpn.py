@@ -72,6 +72,8 @@ def _dispatch(arguments: argparse.Namespace, processes: Processes) -> int:
     engine = Engine(locate(arguments.folder, os.environ, Path.cwd()), processes)
     if command == "status":
         return _status(engine, console, as_json=arguments.json)
+    if command == "doctor":
+        return _doctor(engine, console, as_json=arguments.json)
     if command == "notebook":
         return _notebook(engine, console, arguments)
     if command == "export":
@@ -148,6 +150,15 @@ def _status(engine: Engine, console: Console, *, as_json: bool) -> int:
     else:
         status.show(seen, console)
     return 0 if seen.well else 1
+
+
+def _doctor(engine: Engine, console: Console, *, as_json: bool) -> int:
+    from vpn.lib import findings
+    from vpn.lib.deploy import doctor
+
+    found = doctor.examine(engine)
+    console.say(findings.as_json(found) if as_json else findings.as_text(found, colour=console.colour))
+    return findings.status(found)
 
 
 def _notebook(engine: Engine, console: Console, arguments: argparse.Namespace) -> int:
@@ -248,6 +259,12 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--tail", type=int, default=200, metavar="N", help="the last N lines of each (200)")
     add(
         "status", "how each component is", more="Exit status 0 if all that are there run and are healthy."
+    ).add_argument("--json", action="store_true", help="for programs")
+    add(
+        "doctor",
+        "what keeps this deployment from working, and what to do",
+        more="Looks at this machine and lets each container that runs look at itself; changes nothing. Exit status 1 if"
+        " anything failed.",
     ).add_argument("--json", action="store_true", help="for programs")
     add("notebook", "where the researcher's notebook is, with its token").add_argument(
         "--password", action="store_true", help="set a password: asked for, or one line of standard input"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_client.py: a component's daemon, its public key, and its health check."""
+"""vpn_client.py: a component's daemon, its public key, its health check, and its doctor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import Parser, run_guarded
+from vpn.bin import Parser, report, run_guarded
 from vpn.lib.errors import Refused
-from vpn.lib.files import state_folder
+from vpn.lib.files import state_folder, state_path
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         "public-key": _public_key,
         "health": lambda: _health(arguments.check),
         "environment": _environment,
+        "doctor": lambda: _doctor(as_json=arguments.json),
     }
     return run_guarded("vpn_client", commands[arguments.command])
 
@@ -77,6 +78,12 @@ def _health(check: Sequence[str]) -> int:
     return 0 if problem is None else 1
 
 
+def _doctor(*, as_json: bool) -> int:
+    from vpn.lib.component import doctor
+
+    return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="vpn_client.py",
@@ -95,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     health.add_argument("check", nargs="...", metavar="-- CHECK", help="a program that says why the application fails")
     commands.add_parser("environment", help="the application's variables, as lines for a shell's `eval`")
+    commands.add_parser(
+        "doctor",
+        help="what keeps this component from working, and what to do",
+        description="Look at all that this component needs, change nothing, and say what to do. Exit 1 if anything"
+        " failed.",
+    ).add_argument("--json", action="store_true", help="for programs")
     return parser
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_server.py: the hub's daemon, and its health check."""
+"""vpn_server.py: the hub's daemon, its health check, and its doctor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import Parser, run_guarded
+from vpn.bin import Parser, report, run_guarded
+from vpn.lib.files import state_path
 from vpn.lib.hub import settings as hub_settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
+    if arguments.command == "doctor":
+        return run_guarded("vpn_server", lambda: _doctor(as_json=arguments.json))
     return run_guarded("vpn_server", lambda: _run(arguments.log_format))
 
 
@@ -43,14 +46,22 @@ def _health() -> int:
     return 0 if problem is None else 1
 
 
+def _doctor(*, as_json: bool) -> int:
+    from vpn.lib.hub import doctor
+
+    return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="vpn_server.py",
-        description="Run the VPN's hub in the foreground, or check its health.",
+        description="Run the VPN's hub in the foreground, check its health, or let its doctor say what is wrong with it"
+        " and what to do.",
         epilog="State directory: /config, or VPN_CONFIG_DIR. SIGTERM ends the hub, SIGHUP reads its settings again.",
     )
-    parser.add_argument("command", nargs="?", choices=("run", "health"), default="run")
+    parser.add_argument("command", nargs="?", choices=("run", "health", "doctor"), default="run")
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
+    parser.add_argument("--json", action="store_true", help="of the doctor, for programs")
     return parser
 
 

@@ -185,7 +185,7 @@ class _Doctor:
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
                 return failed(f"no name server tells where {host} is; look at /etc/resolv.conf and the network")
             return failed(
-                f"the name {host} is not known; is it written right in VPN_SERVER_ENDPOINT, and does its DNS entry exist?"
+                f"the name {host} is not known; is it right in VPN_SERVER_ENDPOINT, and does its DNS entry exist?"
             )
         if not self._found:
             return failed(f"{host} has no address that packets can be sent to; correct its DNS entry")

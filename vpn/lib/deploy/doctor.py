@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vpn.lib.deploy.components import COMPONENTS, HUB, RESEARCHER
@@ -162,9 +163,9 @@ class _Doctor:
             for component in self._components:
                 examination = Examination(15.0, component.name)
                 if component.name in self._containers:
-                    examination.check("container", lambda component=component: self._container(component), limit=QUICK)
+                    examination.check("container", partial(self._container, component), limit=QUICK)
                     if component.name not in inside:
-                        examination.check("config", lambda component=component: self._config(component))
+                        examination.check("config", partial(self._config, component))
                 findings += examination.findings
                 if component.name in inside:
                     findings += inside[component.name].result()

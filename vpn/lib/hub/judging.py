@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vpn.lib.registry.peer import Peer
     from vpn.lib.wireguard.plan import Plan
 
-FEW = 0.05
-"""The part of a range below which its end is told."""
+FEW, FEWEST = 0.05, 2
+"""The part of a range, and the number of addresses, below which its end is told."""
 
 OLD_BACKUP = 7 * 86400.0
 SILENT = 86400.0
@@ -79,7 +79,7 @@ def addresses(ranges: Sequence[Left]) -> Verdict:
     repair = "`removeconf` what is gone for good, or widen the range in config.env"
     if none := [item.type.value for item in ranges if item.left <= 0]:
         return failed(f"no address is left for {', '.join(none)} ({shown}); {repair}")
-    if few := [item.type.value for item in ranges if item.left < FEW * item.all]:
+    if few := [item.type.value for item in ranges if item.left < max(FEW * item.all, FEWEST)]:
         return warning(f"few addresses are left for {', '.join(few)} ({shown}); {repair}")
     return ok(f"left: {shown}")
 

@@ -90,7 +90,7 @@ def clock(now: float, written: Mapping[str, float], handshake: float | None = No
         )
     if handshake is not None and handshake > now + TOLERANCE:
         return failed(
-            f"the last handshake is {span(handshake - now)} in the future, so the clock was set back since; {repair}:"
+            f"the last handshake is {span(handshake - now)} in the future, so the clock was set back; {repair}:"
             f" {REPLAY}. If the clock is right now: on the hub `remove` and `add` this component"
         )
     name, latest = max(written.items(), key=lambda item: item[1], default=("", 0.0))

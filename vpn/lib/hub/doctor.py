@@ -313,13 +313,13 @@ class _Doctor:
         if not listing:
             return failed("the hub's table is not loaded; it puts it back within seconds, else look at its log")
         policy = policy_file.in_force(self._settings)
-        if policy is not None:
-            wrong = differences(hub_table(policy, self._settings.plan, self._settings.interface), listing)
-            if wrong:
-                return failed(
-                    f"the hub's table was edited ({common.listed(wrong)}); it puts it back within seconds, else restart"
-                    " it; what is to be allowed stands in policy.toml"
-                )
+        text = "" if policy is None else hub_table(policy, self._settings.plan, self._settings.interface)
+        wrong = differences(text, listing) if text else []
+        if wrong:
+            return failed(
+                f"the hub's table was edited ({common.listed(wrong)}); the hub puts it back in seconds, else restart"
+                " it; what is to be allowed stands in policy.toml"
+            )
         return ok("the hub's table is loaded as it was written")
 
     def _views(self) -> list[View]:

@@ -67,7 +67,7 @@ def left(plan: AddressPlan, peers: Sequence[Peer]) -> list[Left]:
             own = [plan.hub.ip, *(network.network_address + offset for offset in (2, 3))]
             if peer_type is not PeerType.MANAGEMENT:
                 own = own[:1]
-            usable -= sum(address in network for address in set(own))
+            usable -= sum(address in network and int(address) & 0xFF not in (0, 255) for address in set(own))
         used = sum(peer.name.type is peer_type and plan.usable(peer_type, peer.address) for peer in peers)
         found.append(Left(peer_type, usable, usable - used))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -140,6 +141,15 @@ def test_a_hub_that_does_not_run_tells_what_does_not_depend_on_it(hub: Scripts) 
         check for check in ("registry", "audit", "addresses", "state", "policy", "clock") if found[check][0] != "ok"
     } == set()
     assert found["addresses"][1] == "left: 65021 for management, 65022 for node, 65023 for researcher"
+
+
+def test_a_hub_that_is_starting_or_has_a_problem(hub: Scripts) -> None:
+    with (hub.folder / "wireguard" / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert of_hub(hub)["daemon"][0] == "warning"
+        status = hub.folder / "wireguard" / "status"
+        status.write_text("export IMPLEMENTATION=boringtun\nexport PROBLEM='boringtun hangs; it is replaced'\n")
+        assert of_hub(hub)["daemon"] == ("failed", "boringtun hangs; it is replaced")
 
 
 def test_an_older_installation_that_was_not_taken_over_yet(older: Scripts) -> None:

@@ -83,7 +83,7 @@ def test_all_is_well_and_nothing_is_changed(consortium: Consortium) -> None:
 
 def test_a_key_that_is_not_added_is_told_with_the_command_that_adds_it(consortium: Consortium) -> None:
     node = waiting(consortium)
-    said = wait_for(node, "handshake", "failed", "bytes sent, none received").message
+    said = wait_for(node, "handshake", "failed", "none, nothing received").message
     assert "most likely this component's key is not added on the hub" in said
     assert "VPN_SERVER_PUBLIC_KEY in config.env is not the hub's" in said
     command = re.search(r"there run: configure_peer\.py (add node node1 \S{44});", said)
@@ -99,7 +99,7 @@ def test_a_service_is_told_by_the_first_line_of_config_env(consortium: Consortiu
     broker = consortium.component("mqtt")
     broker.receive_config(consortium.hub, "management", "mqtt")
     broker.start()
-    said = wait_for(broker, "handshake", "failed", "bytes sent, none received").message
+    said = wait_for(broker, "handshake", "failed", "none, nothing received").message
     assert f"configure_peer.py add management mqtt {broker.public_key()}" in said
 
 
@@ -143,6 +143,15 @@ def test_a_hub_s_machine_that_is_off_is_unreachable(consortium: Consortium) -> N
     assert "is unreachable, says 198.18." in wait_for(node, "udp", "failed").message
 
 
+def test_a_gateway_that_is_off(consortium: Consortium) -> None:
+    node = waiting(consortium)
+    number = outside(node).split(".")[2]
+    consortium.network.router.run(["ip", "link", "set", f"port{number}", "down"])
+    node.host.run(["ip", "link", "set", "eth0", "up"])
+    said = wait_for(node, "udp", "failed").message
+    assert "is unreachable: the next machine on the way does not answer; is the gateway on?" in said
+
+
 def test_no_route(consortium: Consortium) -> None:
     node = waiting(consortium)
     node.host.run(["ip", "route", "del", "default"])
@@ -177,6 +186,45 @@ def test_another_preshared_key(consortium: Consortium) -> None:
     assert "config.env does not fit what the hub has registered (VPN_SERVER_PSK)" in said
 
 
+def test_another_key_of_the_hub_is_silence_and_suspected_last(consortium: Consortium) -> None:
+    node = consortium.component("node1")
+    node.enrol(consortium.hub, "node", "node1")
+    rewrite(node, r"PUBLIC_KEY=\S+", f"PUBLIC_KEY={node.public_key()}")
+    node.start()
+    said = wait_for(node, "handshake", "failed", "none, nothing received").message
+    assert said.endswith(
+        "else VPN_SERVER_PUBLIC_KEY in config.env is not the hub's (compare `configure_peer.py public-key` there)"
+    )
+
+
+def test_a_component_that_was_removed_is_suspected_after_the_way(consortium: Consortium) -> None:
+    node = consortium.joined("node", "node1", "sleep", "1000")
+    wait_for(node, "application", "ok")
+    consortium.hub.configure("remove", "node", "node1")
+    said = wait_for(node, "handshake", "failed", "the hub had answered before").message
+    assert re.search(
+        "is closed by a firewall on the way.*; else this component was removed: configure_peer.py add", said
+    )
+
+
+def test_a_name_server_that_does_not_answer(consortium: Consortium) -> None:
+    node = consortium.component("node1")
+    node.enrol(consortium.hub, "node", "node1")
+    rewrite(node, r"ENDPOINT=\S+", "ENDPOINT=hub.example:51820")
+    for name, text in (("nsswitch.conf", "hosts: dns\n"), ("resolv.conf", "nameserver 198.18.99.99\n")):
+        path = node.folder.with_name(name)
+        path.write_text(text)
+        node.host.run(["mount", "--bind", str(path), f"/etc/{name}"])
+    assert "no name server " in doctor(node)["name"].message
+    # Refused at once or dropped: the look-up ends in time.
+    consortium.network.router.run(["ip", "route", "add", "blackhole", "198.18.99.99"])
+    rules = "table inet lab { chain drops { type filter hook prerouting priority 0; udp dport 53 drop; }; }"
+    consortium.network.router.run(["nft", "-f", "-"], input=rules)
+    found = doctor(node)
+    assert found["name"] == ("failed", "no name server answers; look at /etc/resolv.conf and the network")
+    assert found["route"].state == "skipped"
+
+
 def test_a_name_that_is_not_known_and_one_that_has_moved(consortium: Consortium) -> None:
     hub, node = consortium.hub, consortium.component("node1")
     node.enrol(hub, "node", "node1")
@@ -200,7 +248,10 @@ def test_a_name_that_is_not_known_and_one_that_has_moved(consortium: Consortium)
     key = PublicKey.parse(hub_key(node)).hex()
     place = f"endpoint={hub.address}:51820\nallowed_ip=10.220.0.0/14"
     assert ask(uapi(node.host), f"set=1\npublic_key={key}\n{place}") == "errno=0"
-    assert "the daemon follows within 30 s" in wait_for(node, "endpoint", "failed").message
+    assert "the daemon follows within 30 s" in doctor(node)["endpoint"].message
+    assert ask(uapi(node.host), f"set=1\npublic_key={key}\nremove=true") == "errno=0"
+    assert ask(uapi(node.host), f"set=1\npublic_key={key}\nallowed_ip=10.220.0.0/14") == "errno=0"
+    assert "wg0 does not know where the hub is" in doctor(node)["endpoint"].message
 
 
 def hub_key(node: Component) -> str:
@@ -334,8 +385,8 @@ def test_without_the_wireguard_that_is_chosen(consortium: Consortium) -> None:
     assert "boringtun-cli: not on the PATH; install it, or choose another" in said.message
 
 
-def test_a_handshake_that_lies_in_the_future(consortium: Consortium) -> None:
-    """After the clock was set back. The lab has one clock, so a daemon that lies stands for it."""
+def test_a_handshake_that_is_long_ago_or_lies_in_the_future(consortium: Consortium) -> None:
+    """The lab has one clock and no hours to wait, so a daemon that shows another time stands for both."""
     node = consortium.component("node1", wireguard="wireguard-go")
     node.enrol(consortium.hub, "node", "node1")
     node.start()
@@ -346,11 +397,19 @@ def test_a_handshake_that_lies_in_the_future(consortium: Consortium) -> None:
     text = ask(device, "get=1")
     kill(pid, signal.SIGSTOP)
     device.unlink()
-    later = re.sub(r"(?<=last_handshake_time_sec=)\d+", lambda match: str(int(match[0]) + 9000), text)
-    with Answering(device, later):
-        said = doctor(node)["clock"]
-    assert said.state == "failed"
-    assert re.search(r"the last handshake is 2 h in the future, so the clock was set back; .*TAI64N", said.message)
+    for shift, check in ((-9000, "handshake"), (9000, "clock")):
+        shown = re.sub(r"(?<=last_handshake_time_sec=)\d+", lambda match: str(int(match[0]) + shift), text)  # noqa: B023
+        with Answering(device, shown):
+            said = doctor(node)[check]
+        device.unlink()
+        assert said.state == "failed"
+        if check == "handshake":
+            assert (
+                "the last one was 2 h ago, and nothing is answered any more: most likely UDP port 51820" in said.message
+            )
+        else:
+            assert "the last handshake is 2 h in the future, so the clock was set back" in said.message
+            assert "TAI64N" in said.message
 
 
 def test_an_ordinary_user_is_told_what_may_not_be_seen(consortium: Consortium) -> None:

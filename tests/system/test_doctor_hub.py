@@ -11,8 +11,9 @@ import pytest
 
 from lab.consortium import kill
 from lab.network import wait_until
+from tests.fakes.raw_uapi import ask
 from tests.registry.snapshot import snapshot
-from tests.system.doctoring import doctor, failures, wait_for
+from tests.system.doctoring import Answering, doctor, failures, uapi, wait_for
 
 if TYPE_CHECKING:
     from lab.consortium import Consortium, Hub
@@ -80,6 +81,46 @@ def test_wg0_differs_from_the_registry_and_nobody_repairs_it(consortium: Consort
     assert found["drift"].state == "skipped"
     kill(hub.daemon_pid(), signal.SIGSTOP)
     assert "the WireGuard daemon of wg0 hangs; the hub replaces it" in doctor(hub)["wg0"].message
+
+
+def test_wg0_has_another_key_and_nobody_listens(consortium: Consortium) -> None:
+    hub = consortium.hub
+    frozen(hub)
+    hub.host.run(["wg", "set", "wg0", "private-key", "/dev/stdin"], input=f"{'A' * 42}8=\n")
+    assert "wg0 has another key than the hub; restart the hub" in doctor(hub)["wg0"].message
+    kill(hub.daemon_pid())
+    said = wait_for(hub, "port", "failed").message
+    assert "nobody listens on UDP port 51820, though the hub runs" in said
+    assert "wg0 is not up, though the hub runs" in doctor(hub)["wg0"].message
+
+
+@pytest.mark.parametrize("wireguard", ["wireguard-go"])
+def test_components_that_are_silent_now(consortium: Consortium) -> None:
+    """The lab has no days to wait, so a daemon that shows other times stands for them."""
+    hub = consortium.hub
+    consortium.joined("node", "node1")
+    frozen(hub)
+    device = uapi(hub.host)
+    text = ask(device, "get=1")
+    kill(hub.daemon_pid(), signal.SIGSTOP)
+    device.unlink()
+    shown = re.sub(r"(?<=last_handshake_time_sec=)\d+", lambda match: str(int(match[0]) - 100_000), text)
+    with Answering(device, shown):
+        found = doctor(hub)
+    assert found["reachable"].state == "warning"
+    assert "components have reached it before and none does now" in found["reachable"].message
+    assert found["peers"].message == "1 registered: 0 active; 1 silent for more than a day (node node1)"
+
+
+@pytest.mark.parametrize("wireguard", ["wireguard-go"])
+def test_a_component_with_another_preshared_key(consortium: Consortium) -> None:
+    node = consortium.component("node1")
+    node.enrol(consortium.hub, "node", "node1")
+    path = node.folder / "config.env"
+    path.write_text(re.sub(r"PSK=\S+", "PSK=ptpONlXkNixtdAo/qKwzIF6LnDIsrXOOc/4Dmzvggq0=", path.read_text()))
+    node.start()
+    said = wait_for(consortium.hub, "peers", "warning").message
+    assert said.startswith("node node1: packets arrive and no handshake completes, so its config.env is not the latest")
 
 
 def test_forwarding_is_off(consortium: Consortium) -> None:

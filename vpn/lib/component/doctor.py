@@ -210,7 +210,8 @@ class _Doctor:
 
     def _udp(self) -> Verdict:
         way = self._way()
-        return judging.udp(way, network.udp(way.address, way.port), self._session)
+        source = network.source_towards(way.address)
+        return judging.udp(way, network.udp(way.address, way.port), source, self._session)
 
     def _handshake(self) -> Verdict:
         assert self._session is not None

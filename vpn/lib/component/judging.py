@@ -70,8 +70,8 @@ def route(way: Way, source: str, error: int, vpn_address: str) -> Verdict:
     return ok(f"to {way.address} from {source}")
 
 
-def udp(way: Way, answer: UdpAnswer, session: Session | None) -> Verdict:
-    """Of the hub's port. Silence is what WireGuard gives to strangers: only a handshake proves that it is there."""
+def udp(way: Way, answer: UdpAnswer, source: str, session: Session | None) -> Verdict:
+    """Of the hub's port, asked from the address ``source``. Silence is what WireGuard gives to strangers: only a handshake proves that it is there."""
     if session is not None and session.up:
         return ok(f"{way} answers this component")
     if answer.error == errno.ECONNREFUSED:
@@ -80,12 +80,12 @@ def udp(way: Way, answer: UdpAnswer, session: Session | None) -> Verdict:
             " whether its VPN_SERVER_PORT is another and whether its container publishes that port"
         )
     if answer.error in UNREACHABLE:
-        if answer.sender:
+        if answer.sender not in ("", source):
             return failed(
                 f"{way} is unreachable, says {answer.sender}: a router has no way to it or a firewall rejects it; let"
                 f" UDP port {way.port} out there, or see whether {way.host} is right"
             )
-        return failed(f"{way} is unreachable: no neighbour answers; is the hub's machine, or the gateway, on?")
+        return failed(f"{way} is unreachable: the next machine on the way does not answer; is the gateway on?")
     if answer.error in (errno.EPERM, errno.EACCES):
         return failed(
             f"{way}: this machine's own firewall forbids it; let UDP to port {way.port} out (`nft list ruleset`)"
@@ -119,13 +119,9 @@ def handshake(way: Way, session: Session, add: str) -> Verdict:
             f"none, though {way} answers: config.env does not fit what the hub has registered (VPN_SERVER_PSK); copy"
             f" the one again that `configure_peer.py genconf` writes there; else {not_added}"
         )
-    if session.sent == 0:
-        return failed(
-            f"none, and nothing was sent: wg0 does not know where the hub is; look at the daemon's log for {way}"
-        )
-    return failed(
-        f"none; {session.sent} bytes sent, none received: most likely {not_added}; else {closed}; else {wrong_key}"
-    )
+    # boringtun counts no handshakes in what it has sent.
+    sent = f"; {session.sent} bytes sent" if session.sent else ""
+    return failed(f"none{sent}, nothing received: most likely {not_added}; else {closed}; else {wrong_key}")
 
 
 def endpoint(used: Endpoint | None, found: list[str], way: Way, *, up: bool) -> Verdict:

@@ -253,7 +253,10 @@ class _Doctor:
 
     def _port(self) -> Verdict:
         programs = {name[:15] for daemon in DAEMONS.values() for name in daemon.programs}
-        ours = [pid for pid, name in machine.children(self._pid).items() if name in programs] if self._pid else []
+        children = machine.children(self._pid) if self._pid else {}
+        ours = {
+            pid: user for pid, name in children.items() if name in programs and (user := machine.user(pid)) is not None
+        }
         return judging.port(
             self._settings.port,
             machine.udp_holders(self._settings.port),

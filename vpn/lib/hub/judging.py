@@ -11,7 +11,7 @@ from vpn.lib.probes.judging import listed, span
 from vpn.lib.registry.peer import PeerType
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from vpn.lib.hub.listing import View
     from vpn.lib.probes.machine import Holder
@@ -117,23 +117,22 @@ def drift(plan: Plan) -> Verdict:
     )
 
 
-def port(number: int, holders: Collection[Holder], ours: Collection[int], *, runs: bool, kernel: bool) -> Verdict:
-    """Of the UDP port; ``ours`` are the processes of the WireGuard daemon."""
+def port(number: int, holders: Collection[Holder], ours: Mapping[int, int], *, runs: bool, kernel: bool) -> Verdict:
+    """Of the UDP port; ``ours`` are the processes of the WireGuard daemon, with whose they are."""
     repair = "stop it, or set another VPN_SERVER_PORT"
-    strangers = sorted({f"{holder.program} ({holder.pid})" for holder in holders if holder.pid not in (0, *ours)})
-    unseen = any(holder.pid == 0 for holder in holders)
+    others = [holder for holder in holders if holder.pid not in ours]
+    # Of a process that cannot be seen into, only the user is known.
+    unseen = [holder for holder in others if holder.pid == 0 and not kernel and holder.user not in ours.values()]
+    named = sorted({f"{holder.program} ({holder.pid})" for holder in others if holder.pid != 0})
+    strangers = ", ".join(named + sorted({f"a program of user {holder.user}" for holder in unseen}))
     if not runs:
-        if strangers or unseen:
-            return failed(f"UDP port {number} is taken by {', '.join(strangers) or 'a program unseen'}; {repair}")
+        if holders:
+            return failed(f"UDP port {number} is taken by {strangers or 'the kernel'}; {repair}")
         return ok(f"UDP port {number} is free")
     if strangers:
-        return failed(
-            f"UDP port {number} is shared with {', '.join(strangers)}, which gets some of the packets; {repair}"
-        )
+        return failed(f"UDP port {number} is shared with {strangers}, which gets some of the packets; {repair}")
     if not holders:
         return failed(f"nobody listens on UDP port {number}, though the hub runs; look at its log, restart it")
-    if unseen and not kernel:
-        return skipped(f"UDP port {number} is in use, by whom this user may not see; run this as root")
     return ok(f"UDP port {number} is held by the hub's WireGuard alone")
 
 

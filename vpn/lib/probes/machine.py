@@ -10,7 +10,10 @@ import struct
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TUN = Path("/dev/net/tun")
 _TUNGETFEATURES = 0x800454CF  # linux/if_tun.h
@@ -143,28 +146,39 @@ def interface(name: str) -> Interface | None:
 
 
 class Holder(NamedTuple):
-    """A process with a socket; of the kernel's own sockets, and others' processes, both are empty."""
+    """A process with a socket, and whose it is. Of the kernel's own sockets, and others' processes, only that is known.
+
+    Root without CAP_SYS_PTRACE, as in a container, does not see into the processes of others either.
+    """
 
     pid: int
     program: str
+    user: int
 
 
 def udp_holders(port: int) -> set[Holder]:
     """Who has a UDP socket on this port, whatever the address."""
-    inodes = set()
+    users = {}
     for table in ("udp", "udp6"):
         with suppress(FileNotFoundError):
             for line in Path("/proc/net", table).read_text().splitlines()[1:]:
                 fields = line.split()
                 if int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(fields[9])
-    if not inodes:
-        return set()
-    owners = _socket_owners(inodes)
-    return {owners.get(inode, Holder(UNKNOWN_PID, "")) for inode in inodes}
+                    users[fields[9]] = int(fields[7])
+    owners = _socket_owners(users) if users else {}
+    return {Holder(*owners.get(inode, (UNKNOWN_PID, "")), user) for inode, user in users.items()}
 
 
-def _socket_owners(inodes: set[str]) -> dict[str, Holder]:
+def user(pid: int) -> int | None:
+    """The effective user of a process, None where it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    return next(int(line.split()[2]) for line in text.splitlines() if line.startswith("Uid:"))
+
+
+def _socket_owners(inodes: Iterable[str]) -> dict[str, tuple[int, str]]:
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found = {}
     for entry in os.listdir("/proc"):
@@ -175,5 +189,5 @@ def _socket_owners(inodes: set[str]) -> dict[str, Holder]:
                 with suppress(OSError):
                     inode = wanted.get(os.readlink(f"/proc/{entry}/fd/{descriptor}"))
                     if inode is not None:
-                        found[inode] = Holder(int(entry), Path(f"/proc/{entry}/comm").read_text().strip())
+                        found[inode] = int(entry), Path(f"/proc/{entry}/comm").read_text().strip()
     return found

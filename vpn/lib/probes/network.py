@@ -163,7 +163,7 @@ def has_answered(address: str, port: int, table: Path = Path("/proc/net/nf_connt
         lines = table.read_text().splitlines()
     except OSError:
         return None
-    marks = (" udp ", f" dst={address} ", f" dport={port} ")
+    marks = (" udp ", f" dst={ip_address(address).exploded} ", f" dport={port} ")
     # The first of the two directions is the one that began.
     seen = [line for line in lines if all(mark in line[: _second(line)] + " " for mark in marks)]
     return any("[UNREPLIED]" not in line for line in seen) if seen else None

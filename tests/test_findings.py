@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,9 @@ FOUND = [
     Finding("udp", State.FAILED, "nobody listens; start it"),
     Finding("mtu", State.SKIPPED, "not looked at", "node"),
 ]
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def raising(error: Exception) -> findings.Verdict:
@@ -101,3 +106,13 @@ def test_a_check_that_hangs_is_left_behind_and_the_time_of_all_is_bounded() -> N
         ("skipped", "not looked at: the checks before took all the time; run it again"),
     ]
     never.set()
+
+
+@pytest.mark.parametrize(("part", "title"), [("component", "a component"), ("hub", "the hub"), ("deploy", "a host")])
+def test_every_check_is_in_its_table_of_the_docs(part: str, title: str) -> None:
+    source = (ROOT / "vpn/lib" / part / "doctor.py").read_text()
+    checks = set(re.findall(r'check\(\s*"([a-z0-9-]+)"', source)) | set(re.findall(r'Finding\("([a-z]+)"', source))
+    text = (ROOT / "docs/doctor.md").read_text()
+    section = text.partition(f"## On {title}")[2].partition("\n## ")[0]
+    assert len(checks) > 5
+    assert checks == set(re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.M))

@@ -64,11 +64,20 @@ def waiting(consortium: Consortium) -> Component:
     return node
 
 
+def at_work(consortium: Consortium) -> Component:
+    """A component whose application runs, and that notices within seconds when its hub is silent."""
+    node = consortium.component("node1")
+    node.host.run(["sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647"])
+    node.enrol(consortium.hub, "node", "node1")
+    node.start("sleep", "1000")
+    wait_for(node, "application", "ok", "sleep runs")
+    return node
+
+
 def test_all_is_well_and_nothing_is_changed(consortium: Consortium) -> None:
     serve(consortium.joined("management", "mqtt"))
     serve(consortium.joined("management", "restful"), 8000)
-    node = consortium.joined("node", "node1", "sleep", "1000")
-    wait_for(node, "application", "ok", "sleep runs")
+    node = at_work(consortium)
     before = snapshot(node.folder)
     found = doctor(node)
     assert snapshot(node.folder) == before
@@ -114,8 +123,7 @@ def test_a_hub_that_is_down_refuses_the_port(consortium: Consortium) -> None:
 
 
 def test_a_firewall_that_drops_is_suspected_where_the_hub_has_answered_before(consortium: Consortium) -> None:
-    node = consortium.joined("node", "node1", "sleep", "1000")
-    wait_for(node, "application", "ok")
+    node = at_work(consortium)
     rules = "table inet lab { chain drops { type filter hook forward priority 0; udp dport 51820 drop; }; }"
     consortium.network.router.run(["nft", "-f", "-"], input=rules)
     said = wait_for(node, "handshake", "failed").message
@@ -198,8 +206,7 @@ def test_another_key_of_the_hub_is_silence_and_suspected_last(consortium: Consor
 
 
 def test_a_component_that_was_removed_is_suspected_after_the_way(consortium: Consortium) -> None:
-    node = consortium.joined("node", "node1", "sleep", "1000")
-    wait_for(node, "application", "ok")
+    node = at_work(consortium)
     consortium.hub.configure("remove", "node", "node1")
     said = wait_for(node, "handshake", "failed", "the hub had answered before").message
     assert re.search(
@@ -270,6 +277,20 @@ def test_a_way_that_does_not_carry_whole_packets(consortium: Consortium) -> None
 
 def outside(node: Component) -> str:
     return node.host.run(["ip", "-4", "-brief", "address", "show", "eth0"]).stdout.split()[2]
+
+
+def test_an_address_that_is_another_s(consortium: Consortium) -> None:
+    node = consortium.component("node1")
+    node.enrol(consortium.hub, "node", "node1")
+    rewrite(node, r"VPN_IP=\S+", "VPN_IP=10.221.0.77")
+    node.start()
+    wait_for(node, "handshake", "ok")
+    said = doctor(node)["mtu"]
+    assert said.state == "failed"
+    assert (
+        "10.220.0.1 answers no echo through the tunnel, though the handshake is there: VPN_IP is not what"
+        in said.message
+    )
 
 
 def test_services_that_are_down_and_that_are_not_there(consortium: Consortium) -> None:

@@ -71,9 +71,10 @@ def route(way: Way, source: str, error: int, vpn_address: str) -> Verdict:
 
 
 def udp(way: Way, answer: UdpAnswer, source: str, session: Session | None) -> Verdict:
-    """Of the hub's port, asked from the address ``source``. Silence is what WireGuard gives to strangers: only a handshake proves that it is there."""
-    if session is not None and session.up:
-        return ok(f"{way} answers this component")
+    """Of the hub's port, asked from the address ``source``.
+
+    Silence is what WireGuard gives to strangers: only a handshake proves that it is there.
+    """
     if answer.error == errno.ECONNREFUSED:
         return failed(
             f"{way} is refused (ICMP port unreachable{_by(answer, way)}): nobody listens there; start the hub, or see"
@@ -93,6 +94,8 @@ def udp(way: Way, answer: UdpAnswer, source: str, session: Session | None) -> Ve
     if answer.error:
         name = errno.errorcode.get(answer.error, str(answer.error))
         return failed(f"{way} cannot be sent to (error {name}); look at this machine's network")
+    if session is not None and session.up:
+        return ok(f"{way} answers this component")
     return ok(f"{way} does not refuse packets; whether they arrive, only a handshake proves")
 
 
@@ -116,8 +119,8 @@ def handshake(way: Way, session: Session, add: str) -> Verdict:
         return failed(f"{begin}: most likely {closed}; else this component was removed: {add}")
     if session.answers:
         return failed(
-            f"none, though {way} answers: config.env does not fit what the hub has registered (VPN_SERVER_PSK); copy"
-            f" the one again that `configure_peer.py genconf` writes there; else {not_added}"
+            f"none, though {way} answers: config.env does not fit what the hub has registered (VPN_SERVER_PSK, VPN_IP);"
+            f" copy the one again that `configure_peer.py genconf` writes there; else {not_added}"
         )
     # boringtun counts no handshakes in what it has sent.
     sent = f"; {session.sent} bytes sent" if session.sent else ""
@@ -147,8 +150,8 @@ def mtu(answered: set[int], tried: tuple[int, ...], hub: str) -> Verdict:
         return ok(f"packets of {tried[0]} bytes pass to {hub} and back")
     if not answered:
         return failed(
-            f"{hub} answers no echo through the tunnel, though the handshake is there; does this component's address"
-            " (VPN_IP) fit what the hub has registered? Copy its config.env again"
+            f"{hub} answers no echo through the tunnel, though the handshake is there: VPN_IP is not what the hub has"
+            " registered for this key (copy config.env again), or the hub has gone since (look again in a minute)"
         )
     return failed(
         f"packets of more than {max(answered)} bytes do not pass the tunnel, which needs {tried[0]}: the way to the hub"

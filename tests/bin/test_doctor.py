@@ -123,6 +123,12 @@ def test_an_implementation_that_is_not_installed(component: Scripts) -> None:
     assert message.startswith("boringtun-cli, setpriv: not on the PATH; install it")
 
 
+def test_the_kernel_s_wireguard_needs_neither_device_nor_program(component: Scripts) -> None:
+    found = of_component(component, VPN_WIREGUARD="kernel", PATH=str(component.elsewhere))
+    assert found["tun"] == ("skipped", "the kernel's WireGuard does not need /dev/net/tun")
+    assert found["program"] == ("ok", "the kernel's WireGuard is chosen, no program needed")
+
+
 def test_a_place_of_a_service_that_is_none(component: Scripts) -> None:
     assert of_component(component)["broker"][0] == "skipped"
 
@@ -189,8 +195,18 @@ def test_a_damaged_registry(hub: Scripts) -> None:
         path.write_bytes(content)
         found = of_hub(hub)
         assert found["registry"][0] == "failed", found
-        assert "put back a copy of it" in found["registry"][1] or "another release" in found["registry"][1]
+        assert "put back a copy of it" in found["registry"][1]
         assert found["audit"][0] == "skipped"
+
+
+def test_a_registry_of_another_release(hub: Scripts) -> None:
+    path = hub.folder / "ip_assign" / "registry.db"
+    for version, state, said in ((1, "skipped", "is of an older release; "), (99, "failed", "by a newer release; ")):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {version}")
+        found = of_hub(hub)["registry"]
+        assert found[0] == state
+        assert said in found[1]
 
 
 def test_a_registry_that_somebody_wrote_to(hub: Scripts) -> None:

@@ -10,6 +10,7 @@ from tests.hub.peers import node
 from tests.registry.stored import peer
 from vpn.lib.findings import State
 from vpn.lib.hub import judging
+from vpn.lib.probes.machine import Holder
 from vpn.lib.registry.addressing import AddressPlan
 from vpn.lib.registry.audit import Record
 from vpn.lib.registry.peer import PeerType
@@ -33,6 +34,26 @@ def test_what_is_left_is_what_can_be_handed_out(hub: str, management: str, nodes
     for item in judging.left(plan, [peer(9, address=str(ranges[PeerType.NODE][2]))]):
         usable = sum(plan.usable(item.type, address) for address in ranges[item.type])
         assert (item.all, item.left) == (usable, usable - (item.type is PeerType.NODE))
+
+
+@pytest.mark.parametrize(
+    ("holders", "runs", "kernel", "said"),
+    [
+        # In a container, root does not see into the processes of the hub's user.
+        ({Holder(0, "", 1000)}, True, False, "is held by the hub's WireGuard alone"),
+        ({Holder(0, "", 1000), Holder(0, "", 7)}, True, False, "is shared with a program of user 7, which gets"),
+        ({Holder(0, "", 0)}, True, True, "is held by the hub's WireGuard alone"),
+        ({Holder(0, "", 0)}, False, False, "is taken by a program of user 0; stop it"),
+        (set(), False, False, "is free"),
+    ],
+)
+def test_whose_the_port_is_where_processes_cannot_be_seen(
+    holders: set[Holder], runs: bool, kernel: bool, said: str
+) -> None:
+    assert (
+        said
+        in judging.port(51820, holders, {77: 1000} if runs and not kernel else {}, runs=runs, kernel=kernel).message
+    )
 
 
 def records(*entries: tuple[str, float]) -> list[Record]:

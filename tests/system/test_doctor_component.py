@@ -122,6 +122,19 @@ def test_a_hub_that_is_down_refuses_the_port(consortium: Consortium) -> None:
     assert doctor(node)["handshake"].state == "skipped"
 
 
+def test_a_hub_that_is_down_refuses_the_port_over_ipv6_too(consortium: Consortium) -> None:
+    node = consortium.component("node1")
+    node.enrol(consortium.hub, "node", "node1")
+    shown = consortium.hub.host.run(["ip", "-6", "-brief", "address", "show", "eth0", "scope", "global"]).stdout
+    address = shown.split()[2].partition("/")[0]
+    rewrite(node, r"ENDPOINT=\S+", f"ENDPOINT=[{address}]:51820")
+    assert "does not refuse packets" in doctor(node)["udp"].message
+    consortium.hub.stop()
+    assert f"UDP port 51820 of {address} is refused" in doctor(node)["udp"].message
+    node.host.run(["ip", "-6", "route", "del", "default"])
+    assert f"this machine has no IPv6 route to {address}" in doctor(node)["route"].message
+
+
 def test_a_firewall_that_drops_is_suspected_where_the_hub_has_answered_before(consortium: Consortium) -> None:
     node = at_work(consortium)
     rules = "table inet lab { chain drops { type filter hook forward priority 0; udp dport 51820 drop; }; }"
@@ -277,6 +290,18 @@ def test_a_way_that_does_not_carry_whole_packets(consortium: Consortium) -> None
 
 def outside(node: Component) -> str:
     return node.host.run(["ip", "-4", "-brief", "address", "show", "eth0"]).stdout.split()[2]
+
+
+def test_a_policy_that_denies_a_service(consortium: Consortium) -> None:
+    (consortium.hub.folder / "policy.toml").write_text("allow = []\n")
+    assert consortium.hub.process is not None
+    kill(consortium.hub.process.pid, signal.SIGHUP)
+    serve(consortium.joined("management", "mqtt"))
+    node = consortium.joined("node", "node1")
+    said = wait_for(node, "broker", "failed").message
+    command = re.search(r"else the hub's policy denies it \(`configure_peer.py (policy check node mqtt 1883)`\)", said)
+    assert command is not None, said
+    assert consortium.hub.configure(*command[1].split(), check=False).stdout.startswith("no: ")
 
 
 def test_an_address_that_is_another_s(consortium: Consortium) -> None:

@@ -54,6 +54,21 @@ def test_a_hub_that_has_ended(consortium: Consortium) -> None:
     assert found["port"].message == "UDP port 51820 is free"
 
 
+def test_a_hub_that_was_killed_leaves_a_registry_that_can_be_read(consortium: Consortium) -> None:
+    hub = consortium.hub
+    hub.configure("genconf", "node", "node1")
+    assert hub.process is not None
+    kill(hub.process.pid)
+    hub.process.wait()
+    assert (hub.folder / "ip_assign" / "registry.db-wal").exists()
+    before = snapshot(hub.folder)
+    found = doctor(hub)
+    assert snapshot(hub.folder) == before
+    assert found["registry"].message.endswith("registry.db is whole, 1 components")
+    assert found["audit"].message == "1 entries, the chain is whole"
+    assert found["daemon"].state == "failed"
+
+
 def test_a_hub_that_cannot_bring_wg0_up(idle: Consortium) -> None:
     hub = idle.hub
     programs = hub.folder.with_name("programs")

@@ -20,7 +20,7 @@ from vpn.lib.nft.loader import Nft
 from vpn.lib.nft.reading import differences
 from vpn.lib.probes import judging as common, machine, network
 from vpn.lib.registry.audit import find_break
-from vpn.lib.registry.database import SCHEMA_VERSION, translated
+from vpn.lib.registry.database import SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.sqlite import OpenRegistry
 from vpn.lib.registry.transaction import SqliteTransaction
 from vpn.lib.wireguard.daemons import BORINGTUN, DAEMONS
@@ -42,6 +42,10 @@ SECOND_LOOK = 1.0
 
 READING = 4.0
 """Seconds that the registry may be read for, by each check."""
+
+
+MANY = 8.0
+"""Seconds that wg0 may take to show its peers, of which there may be 65,000."""
 
 
 def examine(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -73,7 +77,7 @@ class _Doctor:
         return self._opened
 
     def run(self) -> list[Finding]:
-        examination = Examination()
+        examination = Examination(14.0)
         check = examination.check
         check("config", self._config)
         late = "no name server answers; look at /etc/resolv.conf and the network"
@@ -90,8 +94,10 @@ class _Doctor:
         check("program", self._program, needs=("config",))
         check("policy", self._policy, needs=("config",))
         check("port", self._port, needs=("config",))
-        check("wg0", self._wg0, needs=("daemon", "registry"), late="wg0 does not answer; the hub replaces it")
-        check("drift", self._drift, needs=("wg0",))
+        check(
+            "wg0", self._wg0, needs=("daemon", "registry"), limit=MANY, late="wg0 does not answer; the hub replaces it"
+        )
+        check("drift", self._drift, needs=("wg0",), limit=MANY)
         check("forwarding", self._forwarding, needs=("wg0",))
         check("firewall", self._firewall, needs=("daemon",), limit=6.0)
         check("reachable", self._reachable, needs=("wg0",))
@@ -150,12 +156,17 @@ class _Doctor:
             return skipped("there is none yet; the hub, or the first `genconf`, makes it")
         with path.open("rb"):
             pass  # SQLite tells less about what it may not read
-        self._open(path)
+        version = self._open(path)
+        if 0 < version < SCHEMA_VERSION:
+            return skipped(f"{path} is of an older release; the hub's start, or the next command, brings it up to date")
+        if version > SCHEMA_VERSION:
+            return failed(f"{path} was written by a newer release; install that release, or a later one")
+        self._registry.check()
         self._peers = list(self._registry.peers())
         return ok(f"{path} is whole, {len(self._peers)} components")
 
-    def _open(self, path: Path) -> None:
-        """Open it so that nothing of it is changed, and look whether it is whole. Raises StateError."""
+    def _open(self, path: Path) -> int:
+        """Open it so that nothing of it is changed; the version of its schema. Raises StateError."""
         # Without a write-ahead log nobody has it open, and SQLite would make one.
         log = path.with_name(f"{path.name}-wal")
         way = "mode=ro" if log.exists() else "immutable=1"
@@ -170,11 +181,12 @@ class _Doctor:
             )
             self._limit_reading()
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version != SCHEMA_VERSION:
-                raise StateError(f"{path} is of another release ({version}); `configure_peer.py list` says what to do")
-            self._opened = OpenRegistry(path, database)
-            self._opened.check()
-            self._latest = SqliteTransaction(database).now(0.0)
+            if version == SCHEMA_VERSION:
+                self._latest = SqliteTransaction(database).now(0.0)
+        if version < 1:
+            raise damaged(path, "it is no registry")
+        self._opened = OpenRegistry(path, database)
+        return int(version)
 
     def _limit_reading(self) -> None:
         assert self._database is not None

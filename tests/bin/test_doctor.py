@@ -286,6 +286,10 @@ def test_nft_is_not_installed(hub: Scripts) -> None:
     assert message.startswith("nft, boringtun-cli, setpriv: not on the PATH")
 
 
+def test_json_is_of_the_doctor_alone(hub: Scripts) -> None:
+    assert hub.refusal_of("vpn_server", "run", "--json", status=2, saying="--json is of `doctor`; ") == []
+
+
 def test_for_people_it_is_a_line_for_each_check(hub: Scripts) -> None:
     outcome = hub.run("vpn_server", "doctor", environ={"VPN_SERVER_PORT": "41820"})
     assert (outcome.status, outcome.err) == (1, "")

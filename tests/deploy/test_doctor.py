@@ -105,6 +105,16 @@ def test_compose_is_not_installed(host: Host) -> None:
     assert "docker-compose is not installed" in message
 
 
+def test_a_deployment_that_is_damaged_or_not_there(host: Host) -> None:
+    (host.folder / ".env").write_text("this is none\n")
+    state, message = doctor(host)["", "settings"]
+    assert state == "failed"
+    assert ".env, line 1: not an assignment" in message
+    found = host.run("doctor", "--json", "--folder", str(host.root))
+    assert found.status == 1
+    assert "name the folder that does" in json.loads(found.out)[0]["message"]
+
+
 def test_a_port_that_is_none(host: Host) -> None:
     (host.folder / ".env").write_text("VPN_SERVER_PORT=518200\n")
     found = doctor(host)

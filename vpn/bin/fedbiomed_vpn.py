@@ -69,11 +69,11 @@ def _dispatch(arguments: argparse.Namespace, processes: Processes) -> int:
 
         import_archive(processes, console, arguments.archive, arguments.into)
         return 0
+    if command == "doctor":
+        return _doctor(processes, console, arguments)
     engine = Engine(locate(arguments.folder, os.environ, Path.cwd()), processes)
     if command == "status":
         return _status(engine, console, as_json=arguments.json)
-    if command == "doctor":
-        return _doctor(engine, console, as_json=arguments.json)
     if command == "notebook":
         return _notebook(engine, console, arguments)
     if command == "export":
@@ -152,12 +152,12 @@ def _status(engine: Engine, console: Console, *, as_json: bool) -> int:
     return 0 if seen.well else 1
 
 
-def _doctor(engine: Engine, console: Console, *, as_json: bool) -> int:
+def _doctor(processes: Processes, console: Console, arguments: argparse.Namespace) -> int:
     from vpn.lib import findings
     from vpn.lib.deploy import doctor
 
-    found = doctor.examine(engine)
-    console.say(findings.as_json(found) if as_json else findings.as_text(found, colour=console.colour))
+    found = doctor.examine(processes, lambda: locate(arguments.folder, os.environ, Path.cwd()))
+    console.say(findings.as_json(found) if arguments.json else findings.as_text(found, colour=console.colour))
     return findings.status(found)
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done or healthy, 1 failed or unhealthy, 2 usage)."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.json and arguments.command != "doctor":
+        parser.error("--json is of `doctor`")
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
     if arguments.command == "doctor":

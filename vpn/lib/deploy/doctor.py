@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 from vpn.lib.deploy.components import COMPONENTS, HUB, RESEARCHER
 from vpn.lib.deploy.configure import ADDRESS, PORT
+from vpn.lib.deploy.engine import Engine
 from vpn.lib.deploy.folder import SETTINGS_FILE
 from vpn.lib.deploy.waiting import RESTARTS
-from vpn.lib.errors import EngineError
-from vpn.lib.findings import Examination, Finding, State, Verdict, failed, of_json, ok, skipped, warning
+from vpn.lib.errors import EngineError, InvalidInput, StateError
+from vpn.lib.findings import Examination, Finding, State, Verdict, failed, of_json, ok, one_line, skipped, warning
 from vpn.lib.probes import judging as common, machine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vpn.lib.deploy.components import Component
-    from vpn.lib.deploy.engine import Container, Engine
+    from vpn.lib.deploy.engine import Container
+    from vpn.lib.deploy.folder import Deployment
+    from vpn.lib.deploy.processes import Processes
 
 QUICK = 5.0
 """Seconds that a question to the engine may take."""
@@ -35,9 +40,13 @@ POOLS, OURS = 31, 5
 NOTEBOOK_PORT, NOTEBOOK_HOST = "RESEARCHER_PORT", "RESEARCHER_HOST"
 
 
-def examine(engine: Engine) -> list[Finding]:
-    """Look at this machine and its deployment, then let each running container look at itself."""
-    return _Doctor(engine).run()
+def examine(processes: Processes, find: Callable[[], Deployment]) -> list[Finding]:
+    """Look at this machine and the deployment, then let each running container look at itself. Nothing is changed."""
+    try:
+        deployment = find()
+    except (InvalidInput, StateError) as error:
+        return [Finding("settings", State.FAILED, one_line(str(error)))]
+    return _Doctor(Engine(deployment, processes)).run()
 
 
 class _Doctor:

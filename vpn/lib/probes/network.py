@@ -96,7 +96,7 @@ def tcp(address: str, port: int, seconds: float = 2.0) -> int:
         return error.errno or errno.EIO
 
 
-def echoes(address: str, sizes: Sequence[int] = WIDTHS, seconds: float = 1.5) -> set[int]:
+def echoes(address: str, sizes: Sequence[int] = WIDTHS, seconds: float = 3.0) -> set[int]:
     """Those of these sizes of IPv4 packets, never fragmented, that an echo came back for; asked for twice.
 
     Raises PermissionError where this process may send no echoes (icmp(7), ping_group_range).

@@ -281,7 +281,7 @@ def hub_key(node: Component) -> str:
 
 
 def test_a_way_that_does_not_carry_whole_packets(consortium: Consortium) -> None:
-    node = consortium.joined("node", "node1")
+    node = consortium.joined("management", "restful")
     number = outside(node).split(".")[2]
     consortium.network.router.run(["ip", "link", "set", f"port{number}", "mtu", "1400"])
     said = wait_for(node, "mtu", "failed").message
@@ -329,7 +329,7 @@ def test_services_that_are_down_and_that_are_not_there(consortium: Consortium) -
 
 
 def test_the_component_s_own_firewall_is_gone_or_cannot_be(consortium: Consortium) -> None:
-    node = consortium.joined("node", "node1")
+    node = consortium.joined("management", "restful")
     assert doctor(node)["firewall"].state == "ok"
     frozen(node)
     node.host.run(["nft", "delete", "table", "inet", "fedbiomed_vpn"])

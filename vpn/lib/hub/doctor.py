@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sqlite3
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,14 +14,13 @@ from vpn.lib.findings import Examination, failed, ok, skipped, warning
 from vpn.lib.firewall.nftables import hub_table
 from vpn.lib.hub import forwarding, judging, policy_file, settings as hub_settings, state, status
 from vpn.lib.hub.listing import View
+from vpn.lib.hub.read_only import ReadOnly
 from vpn.lib.hub.service import wanted_peer
 from vpn.lib.nft.loader import Nft
 from vpn.lib.nft.reading import differences
 from vpn.lib.probes import judging as common, machine, network
 from vpn.lib.registry.audit import find_break
-from vpn.lib.registry.database import SCHEMA_VERSION, damaged, translated
-from vpn.lib.registry.sqlite import OpenRegistry
-from vpn.lib.registry.transaction import SqliteTransaction
+from vpn.lib.registry.database import SCHEMA_VERSION
 from vpn.lib.wireguard.daemons import BORINGTUN, DAEMONS
 from vpn.lib.wireguard.plan import plan
 from vpn.lib.wireguard.types import WantedDevice
@@ -40,12 +38,9 @@ if TYPE_CHECKING:
 SECOND_LOOK = 1.0
 """Seconds until drift is looked at again: a command, or the daemon's repair, may be under way."""
 
-READING = 4.0
-"""Seconds that the registry may be read for, by each check."""
-
 
 MANY = 8.0
-"""Seconds that wg0 may take to show its peers, of which there may be 65,000."""
+"""Seconds that may be taken by what grows with the peers, of which there may be 65,000."""
 
 
 def examine(folder: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -59,8 +54,7 @@ class _Doctor:
         self._environ = environ
         self._given: Settings | None = None
         self._pid: int | None = None
-        self._database: sqlite3.Connection | None = None
-        self._opened: OpenRegistry | None = None
+        self._opened: ReadOnly | None = None
         self._peers: list[Peer] = []
         self._records: list[Record] = []
         self._latest = 0.0
@@ -72,7 +66,7 @@ class _Doctor:
         return self._given
 
     @property
-    def _registry(self) -> OpenRegistry:
+    def _registry(self) -> ReadOnly:
         assert self._opened is not None  # every check that asks for it needs `registry`
         return self._opened
 
@@ -83,8 +77,9 @@ class _Doctor:
         late = "no name server answers; look at /etc/resolv.conf and the network"
         check("address", self._address, needs=("config",), limit=3.0, late=late)
         check("state", self._state, needs=("config",))
-        check("registry", self._read_registry, needs=("config",), limit=2 * READING)
-        check("audit", self._audit, needs=("registry",), limit=2 * READING)
+        late = "it takes too long to read; look at the disk (`dmesg`, `iostat`)"
+        check("registry", self._read_registry, needs=("config",), limit=MANY, late=late)
+        check("audit", self._audit, needs=("registry",), limit=MANY, late=late)
         check("backup", self._backup, needs=("audit",))
         check("addresses", self._addresses, needs=("registry",))
         check("clock", self._clock, needs=("config",))
@@ -102,8 +97,6 @@ class _Doctor:
         check("firewall", self._firewall, needs=("daemon",), limit=6.0)
         check("reachable", self._reachable, needs=("wg0",))
         check("peers", self._joined, needs=("wg0",))
-        if self._database is not None:
-            self._database.close()
         return examination.findings
 
     def _config(self) -> Verdict:
@@ -154,47 +147,18 @@ class _Doctor:
             if state.exists(self._settings):
                 return skipped("there is an older installation; the hub takes it over at its start")
             return skipped("there is none yet; the hub, or the first `genconf`, makes it")
-        with path.open("rb"):
-            pass  # SQLite tells less about what it may not read
-        version = self._open(path)
-        if 0 < version < SCHEMA_VERSION:
-            return skipped(f"{path} is of an older release; the hub's start, or the next command, brings it up to date")
-        if version > SCHEMA_VERSION:
+        self._opened = registry = ReadOnly(path)
+        if not registry.current:
+            if registry.version_of_schema < SCHEMA_VERSION:
+                return skipped(
+                    f"{path} is of an older release; the hub's start, or the next command, brings it up to date"
+                )
             return failed(f"{path} was written by a newer release; install that release, or a later one")
-        self._registry.check()
-        self._peers = list(self._registry.peers())
+        registry.check()
+        self._peers, self._latest = list(registry.peers()), registry.latest()
         return ok(f"{path} is whole, {len(self._peers)} components")
 
-    def _open(self, path: Path) -> int:
-        """Open it so that nothing of it is changed; the version of its schema. Raises StateError."""
-        # Without a write-ahead log nobody has it open, and SQLite would make one.
-        log = path.with_name(f"{path.name}-wal")
-        way = "mode=ro" if log.exists() else "immutable=1"
-        with translated(path):
-            # Each check is in a thread of its own, one after the other.
-            self._database = database = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{way}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=2.0,
-            )
-            self._limit_reading()
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version == SCHEMA_VERSION:
-                self._latest = SqliteTransaction(database).now(0.0)
-        if version < 1:
-            raise damaged(path, "it is no registry")
-        self._opened = OpenRegistry(path, database)
-        return int(version)
-
-    def _limit_reading(self) -> None:
-        assert self._database is not None
-        deadline = time.monotonic() + READING
-        self._database.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-
     def _audit(self) -> Verdict:
-        self._limit_reading()
         self._records = list(self._registry.records())
         found = find_break(self._registry.chain(), self._records)
         if found is not None:
@@ -299,7 +263,6 @@ class _Doctor:
         difference = plan(self._wanted(), status.open_device(self._settings).read())
         if not difference.empty:
             time.sleep(SECOND_LOOK)
-            self._limit_reading()
             self._peers = list(self._registry.peers())
             difference = plan(self._wanted(), status.open_device(self._settings).read())
         return judging.drift(difference)

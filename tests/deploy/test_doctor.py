@@ -53,7 +53,6 @@ def test_it_changes_nothing(running: Host) -> None:
         "network",
         "image",
         "container",
-        "logs",
         "vpn_server doctor --json",
         "vpn_client doctor --json",
     }
@@ -188,10 +187,18 @@ def test_a_container_that_has_ended(running: Host) -> None:
 def test_a_container_that_is_started_again_and_again(running: Host) -> None:
     running.container("node", status="restarting", restarts=17)
     running.container("mqtt", restarts=4, health="unhealthy")
+    running.container("restful", restarts=5, looks=9)
+    running.container("researcher", restarts=6)
     found = doctor(running)
-    for name, count in (("node", 17), ("mqtt", 4)):
+    assert found["researcher", "container"] == ("ok", "running, healthy, started again 6 times")
+    for name, count in (("node", 17), ("mqtt", 4), ("restful", 5)):
         assert found[name, "container"][0] == "failed"
         assert f"started again and again ({count} times)" in found[name, "container"][1]
+
+
+def test_a_container_that_is_paused(running: Host) -> None:
+    running.container("restful", status="paused")
+    assert doctor(running)["restful", "container"] == ("failed", "it is paused; `docker unpause fedbiomed-vpn-restful`")
 
 
 def test_a_container_that_is_unhealthy(running: Host) -> None:

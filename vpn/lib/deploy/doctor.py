@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 QUICK = 5.0
 """Seconds that a question to the engine may take."""
 
-INSIDE = 15.0
-"""Seconds that a component's own doctor may take; it takes no more than 14 by itself."""
+LIMIT = 14.5
+"""Seconds that all of it may take, with the components' own doctors, which take no more than 14 by themselves."""
 
 ROOM = 1 << 30
 """Bytes: with less of a disk left, Docker's images and logs fill it soon."""
@@ -54,25 +55,38 @@ class _Doctor:
         self._engine = engine
         self._components = [COMPONENTS[name] for name in engine.deployment.services]
         self._containers: dict[str, Container] = {}
+        self._deadline = time.monotonic() + LIMIT
 
     def run(self) -> list[Finding]:
-        examination = Examination(15.0)
+        examination = Examination(LIMIT)
         check = examination.check
         late = "the Docker daemon does not answer; start it again (`systemctl restart docker`)"
-        docker = check("docker", self._docker, limit=QUICK, late=late)
-        check("compose", self._compose, limit=QUICK)
-        check("settings", self._settings)
-        check("tun", lambda: common.tun(machine.tun_problem()))
-        check("disk", self._disk, needs=("docker",), limit=QUICK)
-        check("pools", self._pools, needs=("docker",), limit=QUICK)
-        check("images", self._images, needs=("docker",), limit=QUICK)
-        check("containers", self._look, needs=("docker",), limit=QUICK)
-        check("port", self._port, needs=("settings", "containers"))
-        if RESEARCHER in self._engine.deployment.services:
-            check("notebook-port", self._notebook_port, needs=("settings", "containers"))
-        if docker.state is State.FAILED:
-            return examination.findings
-        return examination.findings + self._of_components()
+        check("docker", self._docker, limit=QUICK, late=late)
+        check("containers", self._look, needs=("docker",), limit=QUICK, late=late)
+        running = [component for component in self._components if self._running(component)]
+        pool = ThreadPoolExecutor(max_workers=max(len(running), 1))
+        try:
+            # They look while we do.
+            inside = {component.name: pool.submit(self._inside, component) for component in running}
+            check("compose", self._compose, limit=QUICK)
+            check("settings", self._settings)
+            check("tun", lambda: common.tun(machine.tun_problem()))
+            check("disk", self._disk, needs=("docker",), limit=QUICK)
+            check("pools", self._pools, needs=("docker",), limit=QUICK)
+            check("images", self._images, needs=("docker",), limit=QUICK)
+            check("port", self._port, needs=("settings", "containers"))
+            if RESEARCHER in self._engine.deployment.services:
+                check("notebook-port", self._notebook_port, needs=("settings", "containers"))
+            findings = examination.findings
+            for component in self._components:
+                findings += self._of_component(component)
+                findings += inside[component.name].result() if component.name in inside else []
+        except BaseException:
+            self._engine.processes.stop()
+            raise
+        finally:
+            pool.shutdown()
+        return findings
 
     def _docker(self) -> Verdict:
         result = self._engine.docker("version", "--format", "{{.Server.Version}}", limit=QUICK)
@@ -162,23 +176,13 @@ class _Doctor:
             socket.SOCK_STREAM, self._engine.deployment.setting(NOTEBOOK_HOST, "127.0.0.1"), number, NOTEBOOK_PORT
         )
 
-    def _of_components(self) -> list[Finding]:
-        findings: list[Finding] = []
-        inside = {}
-        running = [component for component in self._components if self._running(component)]
-        with ThreadPoolExecutor(max_workers=max(len(running), 1)) as pool:
-            for component in running:
-                inside[component.name] = pool.submit(self._inside, component)
-            for component in self._components:
-                examination = Examination(15.0, component.name)
-                if component.name in self._containers:
-                    examination.check("container", partial(self._container, component), limit=QUICK)
-                    if component.name not in inside:
-                        examination.check("config", partial(self._config, component))
-                findings += examination.findings
-                if component.name in inside:
-                    findings += inside[component.name].result()
-        return findings
+    def _of_component(self, component: Component) -> list[Finding]:
+        examination = Examination(self._deadline - time.monotonic(), component.name)
+        if component.name in self._containers:
+            examination.check("container", partial(self._container, component), limit=QUICK)
+            if not self._running(component):
+                examination.check("config", partial(self._config, component))
+        return examination.findings
 
     def _running(self, component: Component) -> bool:
         container = self._containers.get(component.name)
@@ -186,20 +190,23 @@ class _Doctor:
 
     def _container(self, component: Component) -> Verdict:
         container = self._containers[component.name]
+        unsettled = container.restarts >= RESTARTS and container.health in ("starting", "unhealthy")
+        if container.running and container.health != "unhealthy" and not unsettled:
+            restarts = f", started again {container.restarts} times" if container.restarts else ""
+            return ok(f"running{f', {container.health}' if container.health else ''}{restarts}")
         said = f'; it said last: "{line}"' if (line := self._engine.last_log_line(component)) else ""
         logs = f"`fedbiomed_vpn logs {component.name}` shows all"
-        if container.state == "restarting" or (container.restarts >= RESTARTS and container.health != "healthy"):
+        if container.state == "restarting" or (container.running and unsettled):
             return failed(f"it ends and is started again and again ({container.restarts} times){said}; {logs}")
         if container.state in ("exited", "dead"):
             return failed(
                 f"it has ended with status {container.exit_code}{said}; `fedbiomed_vpn start {component.name}`"
             )
+        if container.state == "paused":
+            return failed(f"it is paused; `docker unpause {container.name}`")
         if not container.running:
             return failed(f"it is {container.state}; `fedbiomed_vpn start {component.name}`")
-        if container.health == "unhealthy":
-            return failed(f"it is unhealthy: {container.reason or 'its check says nothing'}; {logs}")
-        restarts = f", started again {container.restarts} times" if container.restarts else ""
-        return ok(f"running{f', {container.health}' if container.health else ''}{restarts}")
+        return failed(f"it is unhealthy: {container.reason or 'its check says nothing'}; {logs}")
 
     def _config(self, component: Component) -> Verdict:
         path = self._engine.deployment.config(component)
@@ -222,8 +229,9 @@ class _Doctor:
     def _inside(self, component: Component) -> list[Finding]:
         """What the component's own doctor finds."""
         program = "vpn_server" if component.name == HUB else "vpn_client"
+        left = max(self._deadline - time.monotonic(), 1.0)
         try:
-            result = self._engine.execute(component, program, "doctor", "--json", limit=INSIDE)
+            result = self._engine.execute(component, program, "doctor", "--json", limit=left)
             return of_json(result.out, component.name)
         except ValueError:
             reason = result.why()

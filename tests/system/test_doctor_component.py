@@ -12,6 +12,7 @@ from lab.consortium import kill, script
 from lab.network import wait_until
 from tests.fakes.raw_uapi import ask
 from tests.registry.snapshot import snapshot
+from tests.system.daemons import WIREGUARDS
 from tests.system.doctoring import Answering, doctor, failures, uapi, wait_for
 from tests.system.traffic import serve
 from vpn.lib.wireguard.keys import PublicKey
@@ -74,6 +75,7 @@ def at_work(consortium: Consortium) -> Component:
     return node
 
 
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_all_is_well_and_nothing_is_changed(consortium: Consortium) -> None:
     serve(consortium.joined("management", "mqtt"))
     serve(consortium.joined("management", "restful"), 8000)
@@ -90,9 +92,10 @@ def test_all_is_well_and_nothing_is_changed(consortium: Consortium) -> None:
     assert re.search(r"^ok    broker +the broker at 10\.220\.0\.2:1883 takes connections$", text, re.M)
 
 
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_a_key_that_is_not_added_is_told_with_the_command_that_adds_it(consortium: Consortium) -> None:
     node = waiting(consortium)
-    said = wait_for(node, "handshake", "failed", "none, nothing received").message
+    said = wait_for(node, "handshake", "failed", ", nothing received: ").message
     assert "most likely this component's key is not added on the hub" in said
     assert "VPN_SERVER_PUBLIC_KEY in config.env is not the hub's" in said
     command = re.search(r"there run: configure_peer\.py (add node node1 \S{44});", said)
@@ -198,6 +201,7 @@ def test_a_hub_inside_of_the_vpn_s_own_network(consortium: Consortium) -> None:
     assert "the hub's public address 10.223.0.9 lies inside the VPN" in said
 
 
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_another_preshared_key(consortium: Consortium) -> None:
     node = consortium.component("node1")
     node.enrol(consortium.hub, "node", "node1")

@@ -13,6 +13,7 @@ from lab.consortium import kill
 from lab.network import wait_until
 from tests.fakes.raw_uapi import ask
 from tests.registry.snapshot import snapshot
+from tests.system.daemons import WIREGUARDS
 from tests.system.doctoring import Answering, doctor, failures, uapi, wait_for
 
 if TYPE_CHECKING:
@@ -27,12 +28,15 @@ def frozen(hub: Hub) -> None:
     kill(hub.process.pid, signal.SIGSTOP)
 
 
+@pytest.mark.parametrize("wireguard", WIREGUARDS)
 def test_all_is_well_and_nothing_is_changed(consortium: Consortium) -> None:
     hub = consortium.hub
     consortium.joined("node", "node1")
     hub.configure("backup", str(hub.folder.with_name("backup")), "--plain")
     hub.configure("genconf", "node", "node2")
     wait_until(lambda: hub.remembers(1), 40, "the hub has saved where its peer is")
+    conf = hub.folder / "wireguard" / "wg0.conf"
+    wait_until(lambda: conf.exists() and "[Peer]" in conf.read_text(), 40, "wg0.conf is written")
     before = snapshot(hub.folder)
     found = doctor(hub)
     assert snapshot(hub.folder) == before

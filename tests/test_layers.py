@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-COMMON = {"errors", "files", "config_env", "logs", "signals", "findings", "probes"}
+COMMON = {"errors", "files", "config_env", "control", "logs", "signals", "version", "findings", "probes"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "bin": {"hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
+    "bin": {"serving", "hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
+    "serving": {"hub", "registry", "firewall", "nft", "wireguard", *COMMON},
     "hub": {"registry", "firewall", "nft", "wireguard", *COMMON},
     "deploy": {"hub", "registry", "wireguard", *COMMON},
     "component": {"nft", "wireguard", *COMMON},
     "registry": {"wireguard", *COMMON},
     "firewall": {"registry", "nft", "wireguard", *COMMON},
+    "control": set(),
+    "version": set(),
     "nft": {"errors"},
     "wireguard": {"errors", "files"},
     "config_env": {"errors", "files"},

@@ -107,6 +107,17 @@ def test_a_key_that_is_not_added_is_told_with_the_command_that_adds_it(consortiu
     wait_for(node, "handshake", "ok")
 
 
+def test_an_invitation_that_was_taken_back(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.component("node1")
+    hub.configure("genconf", "node", "node1", "--invite")
+    text = (hub.folder / "config_peers/node/node1/config.env").read_text()
+    (node.folder / "config.env").write_text(text)
+    hub.configure("genconf", "node", "node1", "--invite")
+    node.start()
+    said = wait_for(node, "handshake", "failed", "none by this invitation").message
+    assert "on the hub run: configure_peer.py genconf node node1 --invite and copy the new config.env" in said
+
+
 def test_a_service_is_told_by_the_first_line_of_config_env(consortium: Consortium) -> None:
     broker = consortium.component("mqtt")
     broker.receive_config(consortium.hub, "management", "mqtt")

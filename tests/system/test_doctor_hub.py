@@ -15,6 +15,7 @@ from tests.fakes.raw_uapi import ask
 from tests.registry.snapshot import snapshot
 from tests.system.daemons import WIREGUARDS
 from tests.system.doctoring import Answering, doctor, failures, uapi, wait_for
+from vpn.lib.probes import machine
 
 if TYPE_CHECKING:
     from lab.consortium import Consortium, Hub
@@ -140,6 +141,29 @@ def test_a_component_with_another_preshared_key(consortium: Consortium) -> None:
     node.start()
     said = wait_for(consortium.hub, "peers", "warning").message
     assert said.startswith("node node1: packets arrive and no handshake completes, so its config.env is not the latest")
+
+
+def test_nobody_serves_the_components(consortium: Consortium) -> None:
+    hub = consortium.hub
+    wait_for(hub, "control", "ok")
+    frozen(hub)
+    assert hub.process is not None
+    serving = [pid for pid in hub.host.pids() if "serve" in machine.arguments(pid)]
+    assert serving
+    for pid in serving:
+        kill(pid)
+    said = wait_for(hub, "control", "failed").message
+    assert "nobody answers at 10.220.0.1:51821 (TCP)" in said
+
+
+def test_components_that_may_not_be_in_are_named(consortium: Consortium) -> None:
+    hub, node = consortium.hub, consortium.joined("node", "node1")
+    hub.configure("disable", "node", "node1")
+    found = doctor(hub)
+    assert found["drift"].state == "ok"
+    assert found["peers"].message == "1 registered: 0 active; 1 disabled (node node1)"
+    assert found["reachable"].state == "skipped"
+    assert node.process is not None
 
 
 def test_forwarding_is_off(consortium: Consortium) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from vpn.lib import files
 from vpn.lib.component import health, identity, judging, settings as component_settings, shield
 from vpn.lib.component.judging import Session, Way
 from vpn.lib.errors import DeviceMissing, DeviceTimeout, FirewallError, InvalidInput
-from vpn.lib.findings import Examination, failed, ok, skipped
+from vpn.lib.findings import Examination, failed, ok, skipped, warning
 from vpn.lib.nft.loader import Nft
 from vpn.lib.probes import judging as common, machine, network
 from vpn.lib.wireguard.conf import parse as parse_conf
@@ -149,7 +150,9 @@ class _Doctor:
                 f"the WireGuard daemon of {name} hangs; `vpn_client run` replaces it within seconds, else restart it"
             )
         self._peer = observed.peers.get(self._settings.hub_key)
-        problem = common.link(name, machine.interface(name), str(self._settings.address.ip))
+        invitation = self._settings.invitation
+        address = str((self._settings.address if invitation is None else invitation.address).ip)
+        problem = common.link(name, machine.interface(name), address)
         if problem is not None:
             return problem
         if self._peer is None:
@@ -157,7 +160,7 @@ class _Doctor:
                 f"{name} does not have the hub as its peer; the daemon puts it back within seconds, else restart it"
             )
         self._look_at_session(self._peer)
-        return ok(f"{name} is up with {self._settings.address.ip}, listening on UDP port {observed.listen_port}")
+        return ok(f"{name} is up with {address}, listening on UDP port {observed.listen_port}")
 
     def _look_at_session(self, peer: ObservedPeer) -> None:
         handshake = peer.latest_handshake
@@ -215,6 +218,8 @@ class _Doctor:
 
     def _handshake(self) -> Verdict:
         assert self._session is not None
+        if self._settings.invitation is not None:
+            return judging.invited(self._way(), self._session, f"configure_peer.py genconf {self._who()} --invite")
         key = self._key or "PUBLICKEY"
         return judging.handshake(self._way(), self._session, f"configure_peer.py add {self._who()} {key}")
 
@@ -230,6 +235,11 @@ class _Doctor:
     def _endpoint(self) -> Verdict:
         assert self._peer is not None
         assert self._session is not None
+        before = self._settings.before
+        if before is not None and self._peer.endpoint is not None and self._peer.endpoint.port == before[1]:
+            with suppress(OSError):
+                if str(self._peer.endpoint.address) in network.look_up(before[0]):
+                    return warning(f"wg0 looks for the hub at {self._peer.endpoint}, where it was before it moved")
         way = Way(self._settings.hub_host, "", self._settings.hub_port)
         return judging.endpoint(self._peer.endpoint, self._found, way, up=self._session.up)
 

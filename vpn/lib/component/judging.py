@@ -127,6 +127,16 @@ def handshake(way: Way, session: Session, add: str) -> Verdict:
     return failed(f"none{sent}, nothing received: most likely {not_added}; else {closed}; else {wrong_key}")
 
 
+def invited(way: Way, session: Session, invite: str) -> Verdict:
+    """Of the handshake of a component that has an invitation; ``invite`` is the command that makes a new one."""
+    if session.up:
+        return ok("by invitation; the component hands over its own key now")
+    return failed(
+        "none by this invitation: most likely it was used, has expired or was taken back, on the hub run:"
+        f" {invite} and copy the new config.env; else {way} is closed by a firewall on the way, or the hub is down"
+    )
+
+
 def endpoint(used: Endpoint | None, found: list[str], way: Way, *, up: bool) -> Verdict:
     """Of where wg0 sends to, against where the name leads now."""
     if used is None:

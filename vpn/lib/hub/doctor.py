@@ -9,13 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from vpn.lib import control
 from vpn.lib.errors import DeviceMissing, DeviceTimeout, FirewallError, InvalidInput, StateError
 from vpn.lib.findings import Examination, failed, ok, skipped, warning
 from vpn.lib.firewall.nftables import hub_table
 from vpn.lib.hub import forwarding, judging, policy_file, settings as hub_settings, state, status
 from vpn.lib.hub.listing import View
 from vpn.lib.hub.read_only import ReadOnly
-from vpn.lib.hub.service import wanted_peer
+from vpn.lib.hub.wanted import all_wanted
 from vpn.lib.nft.loader import Nft
 from vpn.lib.nft.reading import differences
 from vpn.lib.probes import judging as common, machine, network
@@ -95,6 +96,7 @@ class _Doctor:
         check("drift", self._drift, needs=("wg0",), limit=MANY)
         check("forwarding", self._forwarding, needs=("wg0",))
         check("firewall", self._firewall, needs=("daemon",), limit=6.0)
+        check("control", self._control, needs=("wg0",))
         check("reachable", self._reachable, needs=("wg0",))
         check("peers", self._joined, needs=("wg0",))
         return examination.findings
@@ -155,7 +157,7 @@ class _Doctor:
                 )
             return failed(f"{path} was written by a newer release; install that release, or a later one")
         registry.check()
-        self._peers, self._latest = list(registry.peers()), registry.latest()
+        self._peers, self._latest = list(registry.peers()), registry.now(0.0)
         return ok(f"{path} is whole, {len(self._peers)} components")
 
     def _audit(self) -> Verdict:
@@ -263,13 +265,11 @@ class _Doctor:
         difference = plan(self._wanted(), status.open_device(self._settings).read())
         if not difference.empty:
             time.sleep(SECOND_LOOK)
-            self._peers = list(self._registry.peers())
             difference = plan(self._wanted(), status.open_device(self._settings).read())
         return judging.drift(difference)
 
     def _wanted(self) -> WantedDevice:
-        peers = filter(None, map(wanted_peer, self._peers))
-        by_key = {peer.public_key: peer for peer in peers}
+        by_key = {peer.public_key: peer for peer in all_wanted(self._registry)}
         return WantedDevice(self._registry.private_key(), self._settings.port, by_key)
 
     def _forwarding(self) -> Verdict:
@@ -299,6 +299,10 @@ class _Doctor:
                 " it; what is to be allowed stands in policy.toml"
             )
         return ok("the hub's table is loaded as it was written")
+
+    def _control(self) -> Verdict:
+        address = str(self._settings.plan.hub.ip)
+        return judging.control(f"{address}:{control.PORT}", network.tcp(address, control.PORT))
 
     def _views(self) -> list[View]:
         assert self._observed is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vpn.lib.findings import Verdict, failed, ok, skipped, warning
 from vpn.lib.hub.listing import ACTIVE
 from vpn.lib.probes.judging import listed, span
-from vpn.lib.registry.peer import PeerType
+from vpn.lib.registry.peer import PeerType, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -136,9 +136,19 @@ def port(number: int, holders: Collection[Holder], ours: Mapping[int, int], *, r
     return ok(f"UDP port {number} is held by the hub's WireGuard alone")
 
 
+def control(place: str, error: int) -> Verdict:
+    """Of the hub's control endpoint, which components use inside the VPN."""
+    if error == 0:
+        return ok(f"components can hand over keys at {place}")
+    return failed(
+        f"nobody answers at {place} (TCP), where components use invitations and hand over new keys; the hub starts it"
+        " again within a minute, else look at its log"
+    )
+
+
 def reachable(views: Sequence[View], number: int, host: str) -> Verdict:
     """Whether components reach the hub: their handshakes prove it, and nothing else here can."""
-    added = [view for view in views if view.peer.public_key is not None]
+    added = [view for view in views if view.peer.public_key is not None and view.peer.standing is Standing.ENABLED]
     if not added:
         return skipped("no component has been added yet, so none can prove it")
     active = sum(view.state == "active" for view in added)
@@ -169,10 +179,16 @@ def peers(views: Sequence[View]) -> Verdict:
         )
     groups = {
         "active": [str(view.peer.name) for view in views if view.state == "active"],
-        "without a key": [str(view.peer.name) for view in views if view.state == "registered"],
+        "without a key": [str(view.peer.name) for view in views if view.peer.public_key is None],
         "not joined since the hub was started": [
-            str(view.peer.name) for view in views if view.peer.public_key is not None and view.age is None
+            str(view.peer.name)
+            for view in views
+            if view.peer.public_key is not None and view.age is None and view.peer.standing is Standing.ENABLED
         ],
+        **{
+            standing.value: [str(view.peer.name) for view in views if view.peer.standing is standing]
+            for standing in (Standing.DISABLED, Standing.EXPIRED)
+        },
         "silent for more than a day": [
             str(view.peer.name) for view in views if view.age is not None and view.age > SILENT
         ],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from vpn.lib.registry.database import SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.sqlite import OpenRegistry
-from vpn.lib.registry.transaction import SqliteTransaction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +36,3 @@ class ReadOnly(OpenRegistry):
     def current(self) -> bool:
         """Whether it is of this release."""
         return self.version_of_schema == SCHEMA_VERSION
-
-    def latest(self) -> float:
-        """The latest registry time."""
-        with translated(self._path):
-            return SqliteTransaction(self._database).now(0.0)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from vpn.lib.errors import VpnError, describe_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from vpn.lib.findings import Finding
 
 COMPLETE = "--complete"
 """The first argument of a command whose other arguments are the words of a line that a shell is to complete."""
@@ -76,6 +78,14 @@ def run_guarded(program: str, run: Callable[[], int]) -> int:
 def coloured(stream: TextIO) -> bool:
     """Whether to write in colours there: on a terminal that has them, to somebody who wants them (no-color.org)."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print what a doctor found, with colours on a terminal; the exit status."""
+    from vpn.lib import findings as library
+
+    print(library.as_json(findings) if as_json else library.as_text(findings, colour=coloured(sys.stdout)))
+    return library.status(findings)
 
 
 def leave(status: int) -> NoReturn:

@@ -116,6 +116,14 @@ Exit status: 0 done, 1 refused, failed or (status) not well, 2 usage.""",
         more="Exit status 0 if all that are there run and are healthy.",
     ).add_argument("--json", action="store_true", help="for programs")
     add(
+        "doctor",
+        "say what keeps this deployment from working, and what to do",
+        "doctor",
+        "doctor --json",
+        more="Looks at this machine and lets each container that runs look at itself; changes nothing. Exit status 1 if"
+        " anything failed.",
+    ).add_argument("--json", action="store_true", help="for programs")
+    add(
         "notebook", "show where the researcher's notebook is, with its token", "notebook", "notebook --password"
     ).add_argument("--password", action="store_true", help="set a password: asked for, or one line of standard input")
     export = add(

@@ -73,6 +73,8 @@ def _dispatch(arguments: argparse.Namespace, processes: Processes) -> int:
 
         import_archive(processes, console, arguments.archive, arguments.into)
         return 0
+    if command == "doctor":
+        return _doctor(processes, console, arguments)
     engine = Engine(locate(arguments.folder, os.environ, Path.cwd()), processes)
     if command == "status":
         return _status(engine, console, as_json=arguments.json)
@@ -152,6 +154,15 @@ def _status(engine: Engine, console: Console, *, as_json: bool) -> int:
     else:
         status.show(seen, console)
     return 0 if seen.well else 1
+
+
+def _doctor(processes: Processes, console: Console, arguments: argparse.Namespace) -> int:
+    from vpn.lib import findings
+    from vpn.lib.deploy import doctor
+
+    found = doctor.examine(processes, lambda: locate(arguments.folder, os.environ, Path.cwd()))
+    console.say(findings.as_json(found) if arguments.json else findings.as_text(found, colour=console.colour))
+    return findings.status(found)
 
 
 def _notebook(engine: Engine, console: Console, arguments: argparse.Namespace) -> int:

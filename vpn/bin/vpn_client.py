@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_client.py: a component's daemon, its public key, and its health check."""
+"""vpn_client.py: a component's daemon, its public key, its health check, and its doctor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import COMPLETE, Parser, run_guarded
+from vpn.bin import COMPLETE, Parser, report, run_guarded
 from vpn.lib.errors import Refused
-from vpn.lib.files import state_folder
+from vpn.lib.files import state_folder, state_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         "public-key": _public_key,
         "health": lambda: _health(arguments.check),
         "environment": _environment,
+        "doctor": lambda: _doctor(as_json=arguments.json),
     }
     return run_guarded("vpn_client", commands[arguments.command])
 
@@ -79,6 +80,12 @@ def _health(check: Sequence[str]) -> int:
     problem = health.unhealthy(state_folder(os.environ), os.environ, _without_dashes(check))
     print("healthy" if problem is None else f"unhealthy: {problem}")
     return 0 if problem is None else 1
+
+
+def _doctor(*, as_json: bool) -> int:
+    from vpn.lib.component import doctor
+
+    return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
 
 
 def _parser() -> Parser:
@@ -133,6 +140,15 @@ It ends with the application, and with its exit status. SIGTERM and other signal
         epilog="""example:
   vpn_client.py environment""",
     )
+    commands.add_parser(
+        "doctor",
+        help="say what keeps this component from working, and what to do",
+        description="Look at all that this component needs, change nothing, and say what to do. Exit 1 if anything"
+        " failed.",
+        epilog="""examples:
+  vpn_client.py doctor
+  vpn_client.py doctor --json                           for programs""",
+    ).add_argument("--json", action="store_true", help="for programs")
     return parser
 
 

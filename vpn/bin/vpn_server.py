@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_server.py: the hub's daemon, and its health check."""
+"""vpn_server.py: the hub's daemon, its health check, and its doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import COMPLETE, Parser, run_guarded
+from vpn.bin import COMPLETE, Parser, report, run_guarded
+from vpn.lib.files import state_path
 from vpn.lib.hub import settings as hub_settings
 
 
@@ -21,10 +22,15 @@ def main(argv: list[str] | None = None) -> int:
     if given[:1] == [COMPLETE]:
         from vpn.bin import completion
 
-        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health")})
-    arguments = _parser().parse_args(given)
+        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health", "doctor")})
+    parser = _parser()
+    arguments = parser.parse_args(given)
+    if arguments.json and arguments.command != "doctor":
+        parser.error("--json is of `doctor`")
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
+    if arguments.command == "doctor":
+        return run_guarded("vpn_server", lambda: _doctor(as_json=arguments.json))
     run = _serve if arguments.command == "serve" else _run
     return run_guarded("vpn_server", lambda: run(arguments.log_format))
 
@@ -53,14 +59,22 @@ def _health() -> int:
     return 0 if problem is None else 1
 
 
+def _doctor(*, as_json: bool) -> int:
+    from vpn.lib.hub import doctor
+
+    return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="vpn_server.py",
-        description="Run the VPN's hub in the foreground, or tell whether it is healthy.",
+        description="Run the VPN's hub in the foreground, tell whether it is healthy, or say what is wrong with it and"
+        " what to do.",
         epilog="""examples:
   vpn_server.py                          run the hub
   vpn_server.py --log-format json
   vpn_server.py health                   `healthy`, status 0, or `unhealthy: REASON`, status 1
+  vpn_server.py doctor                   each check in a line, with what to do
 
 State directory: /config, or VPN_CONFIG_DIR; its config.env needs VPN_SERVER_PUBLIC_ADDR. SIGTERM ends the hub, SIGHUP
 lets it read its settings and policy.toml again. Exit status: 0 done or healthy, 1 failed or unhealthy, 2 usage.""",
@@ -69,11 +83,12 @@ lets it read its settings and policy.toml again. Exit status: 0 done or healthy,
         "command",
         metavar="COMMAND",
         nargs="?",
-        choices=("run", "health", "serve"),  # serve: what the daemon starts
+        choices=("run", "health", "doctor", "serve"),  # serve: what the daemon starts
         default="run",
-        help="run: run the hub (the default); health: tell whether it is healthy",
+        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what to do where it is not",
     )
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
+    parser.add_argument("--json", action="store_true", help="of the doctor, for programs")
     return parser
 
 

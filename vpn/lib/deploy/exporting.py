@@ -39,6 +39,10 @@ TOOL = (
     "vpn/lib/config_env.py",
     "vpn/lib/errors.py",
     "vpn/lib/files.py",
+    "vpn/lib/findings.py",
+    "vpn/lib/probes/__init__.py",
+    "vpn/lib/probes/judging.py",
+    "vpn/lib/probes/machine.py",
 )
 """What this tool needs beside ``vpn/lib/deploy``; a test runs it from an archive."""
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 COMMON = {"errors", "files", "config_env", "logs", "signals"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "bin": {"hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
+    "bin": {"serving", "hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
+    "serving": {"hub", "registry", "firewall", "nft", "wireguard", *COMMON},
     "hub": {"registry", "firewall", "nft", "wireguard", *COMMON},
     "deploy": {"hub", "registry", "wireguard", *COMMON},
     "component": {"nft", "wireguard", *COMMON},
@@ -34,11 +35,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 WHY = {
     "wireguard": "it knows no hub and no type of peer, so that it can be used on its own",
     "component": "a component is installed at a hospital: nothing of the hub or its registry belongs there",
+    "hub": "the hub works without what is served of it, and the daemon does not load it",
     "nft": "hub and component load their tables with it, and a component knows nothing of peers and policies",
     "registry": "the hub stands on the registry, and a second registry is to fit under the same hub",
 }
 
 HEAVY = ["dataclasses", "inspect", "logging", "pyroute2", "cryptography", "subprocess", "json", "asyncio", "wgconfig"]
+HEAVY += ["starlette", "uvicorn", "jinja2", "prometheus_client"]
 
 
 def layer(module: str) -> str | None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_server.py: the hub's daemon, and its health check."""
+"""vpn_server.py: the hub's daemon, its health check, and the way to its page."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == "health":
         return run_guarded("vpn_server", _health)
+    if arguments.command == "page":
+        return run_guarded("vpn_server", _page)
     return run_guarded("vpn_server", lambda: _run(arguments.log_format))
 
 
@@ -43,13 +45,20 @@ def _health() -> int:
     return 0 if problem is None else 1
 
 
+def _page() -> int:
+    from vpn.lib.serving import token
+
+    print(token.url(hub_settings.load(os.environ)))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="vpn_server.py",
-        description="Run the VPN's hub in the foreground, or check its health.",
+        description="Run the VPN's hub in the foreground, check its health, or print the address of its page.",
         epilog="State directory: /config, or VPN_CONFIG_DIR. SIGTERM ends the hub, SIGHUP reads its settings again.",
     )
-    parser.add_argument("command", nargs="?", choices=("run", "health"), default="run")
+    parser.add_argument("command", nargs="?", choices=("run", "health", "page"), default="run")
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     return parser
 

@@ -99,6 +99,7 @@ class Keeper:
                         len(drift.remove),
                         len(drift.update),
                         len(drift.add),
+                        extra={"event": "drift-repaired"},
                     )
         self._look_for(observed)
         self._remember(observed)

@@ -73,7 +73,7 @@ def as_table(views: list[View]) -> str:
     if not views:
         return "no components yet; register one with `configure_peer.py genconf TYPE ID`"
     head = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT")
-    return table([head, *(_row(item) for item in views)])
+    return table([head, *(row(item) for item in views)])
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
@@ -86,7 +86,7 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 def one_as_text(item: View, config: Path) -> str:
     """One peer for people."""
-    _, _, address, state, handshake, received, sent, endpoint = _row(item)
+    _, _, address, state, handshake, received, sent, endpoint = row(item)
     lines = {
         "address": address,
         "state": state,
@@ -130,7 +130,8 @@ def _dictionary(item: View) -> dict[str, object]:
     }
 
 
-def _row(item: View) -> tuple[str, ...]:
+def row(item: View) -> tuple[str, ...]:
+    """A peer as people read it: type, id, address, state, handshake, received, sent, endpoint."""
     peer, observed = item.peer, item.observed
     return (
         peer.name.type.value,

@@ -107,7 +107,7 @@ def as_json(matrix: Matrix) -> str:
 def as_table(matrix: Matrix) -> str:
     """For people: a row for each source, a column for each target, and what was denied."""
     rows = [("FROM \\ TO", *(role.value for role in Role), HUB)]
-    rows += [(source.value, *(_cell(matrix.policy, source, target) for target in Role), "echo") for source in Role]
+    rows += [(source.value, *(cell(matrix.policy, source, target) for target in Role), "echo") for source in Role]
     lines = [
         table(rows),
         "echo: ping, which goes wherever a port is allowed, both ways, and to the hub; all else is denied.",
@@ -151,7 +151,8 @@ def answer(
     return Answer(False, f"no rule allows {wanted} {protocol} {number}")
 
 
-def _cell(policy: Policy, source: Role, target: Role) -> str:
+def cell(policy: Policy, source: Role, target: Role) -> str:
+    """What one role may begin with another: ports, ``echo``, ``never``, or ``-`` for nothing."""
     if (source, target) in NEVER:
         return "never"
     rules = policy.between(source, target)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-COMMON = {"errors", "files", "config_env", "logs", "signals"}
+COMMON = {"errors", "files", "config_env", "control", "logs", "signals", "version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "bin": {"serving", "hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
     "serving": {"hub", "registry", "firewall", "nft", "wireguard", *COMMON},
@@ -24,6 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "component": {"nft", "wireguard", *COMMON},
     "registry": {"wireguard", *COMMON},
     "firewall": {"registry", "nft", "wireguard", *COMMON},
+    "control": set(),
+    "version": set(),
     "nft": {"errors"},
     "wireguard": {"errors", "files"},
     "config_env": {"errors", "files"},

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bin.scripts import ROOT
 from tests.deploy.host import mode
+from vpn.lib.deploy import ahead
 
 if TYPE_CHECKING:
     from tests.deploy.host import Host
@@ -45,6 +47,32 @@ def test_all_by_default(builder: Host) -> None:
     builder.done("build")
     names = ["base", "vpnserver", "mqtt", "restful", "node", "researcher"]
     assert builder.calls("build") == [["build", name] for name in names]
+
+
+def test_the_classic_builder_fetches_while_the_base_is_built(builder: Host) -> None:
+    builder.done("build", "vpnserver", "restful", environ={"VPN_BASE_IMAGE": BASE})
+    (fetched,) = builder.calls("image", "build")
+    assert fetched[2:] == [
+        *("--file", "docker/restful/Dockerfile", "--target", "install"),
+        *("--build-arg", f"VPN_BASE_IMAGE={BASE}", "."),
+    ]
+    calls = builder.calls()
+    assert calls.index(fetched) < calls.index(["build", "restful"])
+
+
+def test_the_new_builder_fetches_by_itself(builder: Host) -> None:
+    builder.set(buildx=True, compose2=True)
+    builder.done("build", "restful")
+    assert builder.calls("image", "build") == []
+
+
+def test_the_stages_that_are_fetched_are_those_of_the_images() -> None:
+    compose = (ROOT / "docker" / "docker-compose.yml").read_text()
+    for stage in ahead.STAGES:
+        dockerfile = (ROOT / stage.dockerfile).read_text()
+        assert f" AS {stage.target}\n" in dockerfile
+        assert all(f"ARG {name}={value}\n" in dockerfile for name, value in stage.arguments.items())
+        assert all(f"${{{name}:-{value}}}" in compose for name, value in stage.arguments.items())
 
 
 def test_the_classic_builder_where_there_is_no_other(builder: Host) -> None:

@@ -94,6 +94,8 @@ class Engine:
                 return self.fail("Error response from daemon: conflict: container 1234 is using it")
             case ["image", "rm", image]:
                 del self.state["images"][image]
+            case ["image", "build", "--file", _, "--target", _, *_]:
+                return 1 if self.state["build_fails"] else 0
             case ["pull", image]:
                 if image not in self.state["pullable"]:
                     return self.fail("Error response from daemon: Get https://registry/: no route to host")

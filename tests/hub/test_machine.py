@@ -18,20 +18,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.hub.memory_device import Killed, MemoryDevice
 from tests.hub.peers import key
 from vpn.lib.errors import Refused
-from vpn.lib.hub import backup, restore, settings as hub_settings, state
+from vpn.lib.hub import backup, invitations, life, restore, settings as hub_settings, state
 from vpn.lib.hub.keeper import Keeper
-from vpn.lib.hub.service import Hub, wanted_peer
+from vpn.lib.hub.outcomes import Terms
+from vpn.lib.hub.service import Change, Hub
+from vpn.lib.hub.wanted import all_wanted, wanted_peer
 from vpn.lib.registry.addressing import MQTT, RESTFUL
 from vpn.lib.registry.audit import find_break
-from vpn.lib.registry.peer import PeerName, PeerType
+from vpn.lib.registry.peer import PeerName, PeerType, Standing
 from vpn.lib.registry.tree import Tree
 from vpn.lib.wireguard.daemons import BORINGTUN
+from vpn.lib.wireguard.keys import PresharedKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+    from vpn.lib.wireguard.keys import PublicKey
     from vpn.lib.wireguard.tunnel import Tunnel
 
 NAMES = [
@@ -53,6 +56,8 @@ class Known(NamedTuple):
     address: IPv4Address
     secret: PresharedKey
     key: PublicKey | None
+    standing: Standing = Standing.ENABLED
+    invited: PublicKey | None = None
 
 
 class Saved(NamedTuple):
@@ -96,7 +101,8 @@ class Consortium(RuleBasedStateMachine):
         known = self.model.get(name)
         if known is not None:
             assert (peer.address, peer.preshared_key) == (known.address, known.secret)
-        self.model[name] = Known(peer.address, peer.preshared_key, peer.public_key if known is None else known.key)
+            return
+        self.model[name] = Known(peer.address, peer.preshared_key, peer.public_key)
 
     @rule(name=names)
     def genconf(self, name: PeerName) -> None:
@@ -122,17 +128,17 @@ class Consortium(RuleBasedStateMachine):
             with pytest.raises(Refused, match="marked as leaked and is refused for ever"):
                 self.hub.add(name, given)
             return
-        former = self.model[name].key
+        former, invited = self.model[name].key, self.model[name].invited
         done = self.hub.add(name, given)
-        self.model[name] = self.model[name]._replace(key=given)
-        assert done.changed == (former != given)
+        self.model[name] = self.model[name]._replace(key=given, invited=None)
+        assert done.changed == (former != given or invited is not None)
         assert done.replaced == (former if former != given else None)
-        if done.applied:
+        if done.applied and self.model[name].standing is Standing.ENABLED:
             peer = wanted_peer(self.hub.peer(name))
             assert peer is not None
             held = self.device.peers[given]
             assert (held.allowed_ips, held.preshared_key) == (peer.allowed_ips, peer.preshared_key)
-            assert former is None or former not in self.device.peers
+            assert former in (None, given) or former not in self.device.peers
 
     @rule(name=names, given=keys)
     def join(self, name: PeerName, given: PublicKey) -> None:
@@ -149,6 +155,7 @@ class Consortium(RuleBasedStateMachine):
         former = self.model[name].key
         done = self.hub.remove(name)
         self._keyless(name)
+        self.model[name] = self.model[name]._replace(invited=None)
         assert done.removed_key == former
         self._out(done.proven, former)
 
@@ -171,6 +178,7 @@ class Consortium(RuleBasedStateMachine):
             return
         done = self.hub.remove(name, leaked=True)
         self._keyless(name)
+        self.model[name] = self.model[name]._replace(invited=None)
         self.leaked |= {marked}
         assert (done.removed_key, done.leaked) == (held, marked)
         self._out(done.proven, held)
@@ -234,6 +242,64 @@ class Consortium(RuleBasedStateMachine):
         for name in NAMES:
             assert self.hub.config_path(name).exists() == (name in self.model)
 
+    @rule(name=names)
+    def disable(self, name: PeerName) -> None:
+        if name not in self.model:
+            with pytest.raises(Refused, match="is not registered"):
+                life.disable(self.hub, name)
+            return
+        known = self.model[name]
+        done = life.disable(self.hub, name)
+        self.model[name] = known._replace(standing=Standing.DISABLED, invited=None)
+        assert done.withdrawn == (known.invited is not None)
+        if known.key is not None:
+            self._out(done.proven, known.key)
+
+    @rule(name=names)
+    def enable(self, name: PeerName) -> None:
+        known = self.model.get(name)
+        if known is None:
+            return
+        done = life.enable(self.hub, name)
+        assert done.changed == (known.standing is not Standing.ENABLED)
+        self.model[name] = known._replace(standing=Standing.ENABLED)
+
+    @rule(name=names)
+    def invite(self, name: PeerName) -> None:
+        known = self.model.get(name)
+        if known is None:
+            return
+        if known.standing is not Standing.ENABLED:
+            with pytest.raises(Refused, match="is disabled; `enable` it"):
+                self.hub.genconf(name, Terms(valid=60.0))
+            return
+        invitation = self.hub.genconf(name, Terms(valid=60.0)).invitation
+        assert invitation is not None
+        self.model[name] = known._replace(invited=invitation.public_key)
+
+    @rule(name=names, given=keys, number=st.integers(0, 255))
+    def enrol(self, name: PeerName, given: PublicKey, number: int) -> None:
+        invitation = next((one for one in self.hub.invitations() if one.name == name), None)
+        if invitation is None or invitation.expired:
+            return
+        secret = PresharedKey(bytes([number] * 32))
+        taken = any(known.key == given for other, known in self.model.items() if other != name)
+        if taken or given in self.leaked:
+            with pytest.raises(Refused):
+                invitations.enrol(self.hub, invitation.address, given, secret)
+            return
+        agreed = invitations.enrol(self.hub, invitation.address, given, secret)
+        former = self.model[name].key
+        if former is not None and former != given:
+            self.former[name] = former
+        self.model[name] = self.model[name]._replace(key=given, secret=secret, invited=None)
+        with pytest.raises(Refused, match="there is no such invitation any more"):
+            invitations.enrol(self.hub, invitation.address, given, secret)
+        invitations.settle(self.hub, name, agreed.former)
+        if not self.device.missing:
+            assert invitation.public_key not in self.device.peers
+            assert given in self.device.peers
+
     # What happens around the commands.
 
     @rule()
@@ -290,12 +356,20 @@ class Consortium(RuleBasedStateMachine):
             if command == "remove":
                 self._keyless(name)
             self.model[name] = before._replace(key=after.public_key)
+        withdrawn = name not in {one.name for one in self.hub.invitations()}
+        if before is not None and before.invited is not None and withdrawn:
+            assert command in ("add", "remove")
+            self.model[name] = self.model[name]._replace(invited=None)
 
     # What is true at all times.
 
     @invariant()
     def the_registry_is_the_model(self) -> None:
-        peers = {peer.name: Known(peer.address, peer.preshared_key, peer.public_key) for peer in self.hub.peers()}
+        invited = {one.name: one.public_key for one in self.hub.invitations()}
+        peers = {
+            peer.name: Known(peer.address, peer.preshared_key, peer.public_key, peer.standing, invited.get(peer.name))
+            for peer in self.hub.peers()
+        }
         assert peers == self.model
         assert self.hub.public_key() == self.hub_key
 
@@ -316,7 +390,7 @@ class Consortium(RuleBasedStateMachine):
             assert known.address == reserved if reserved else self.settings.plan.usable(name.type, known.address)
 
     def _holds_exactly_what_is_registered(self) -> None:
-        wanted = {peer.public_key: peer for peer in map(wanted_peer, self.hub.peers()) if peer is not None}
+        wanted = {peer.public_key: peer for peer in all_wanted(self.hub)}
         assert self.device.peers.keys() == wanted.keys()
         for public_key, peer in wanted.items():
             held = self.device.peers[public_key]
@@ -342,7 +416,7 @@ class Consortium(RuleBasedStateMachine):
             yield
             self.device.killed_at = None
         elif at == "commit":
-            with patch.object(Hub, "_log", die):
+            with patch.object(Change, "log", die):
                 yield
         else:
             with patch.object(*method[at], die):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.hub.memory_device import MemoryDevice
-    from vpn.lib.hub.service import Removed
+    from vpn.lib.hub.outcomes import Removed
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.peer import PeerName
 

@@ -13,7 +13,7 @@ from tests.hub.peers import key, node
 from tests.registry.snapshot import secrets
 from vpn.lib.errors import Unproven, VpnError
 from vpn.lib.hub import listing, state
-from vpn.lib.hub.service import wanted_peer
+from vpn.lib.hub.wanted import wanted_peer
 from vpn.lib.wireguard.plan import Plan
 
 if TYPE_CHECKING:

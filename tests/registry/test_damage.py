@@ -41,7 +41,7 @@ def test_a_file_that_is_no_registry_is_refused_and_left_alone(path: Path) -> Non
 
 def test_a_newer_registry_is_refused_and_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute("PRAGMA user_version = 4")
     content = path.read_bytes()
     with pytest.raises(StateError, match="was written by a newer release; install that release, or a later one"):
         SqliteRegistry(path)

@@ -12,7 +12,7 @@ import pytest
 from tests.registry import schema1
 from tests.registry.snapshot import difference, mode_of, snapshot
 from tests.registry.stored import HUB, key, made, peer
-from vpn.lib.errors import StateError
+from vpn.lib.errors import Refused, StateError
 from vpn.lib.registry import migration
 from vpn.lib.registry.audit import find_break
 from vpn.lib.registry.database import CHANGED_IN_2
@@ -52,14 +52,31 @@ def test_everything_is_there_afterwards(path: Path) -> None:
         records = list(registry.records())
         assert [
             (entry.at, entry.uid, entry.command, entry.peer and entry.peer.id, entry.what)
-            for _, entry, _ in records[:-1]
+            for _, entry, _ in records[:-2]
         ] == [(at, uid, command, peer_id, what) for at, uid, command, _, peer_id, what in schema1.LOG]
-        assert (records[-1].entry.command, records[-1].entry.at) == ("migration", 5000.0)
-        assert records[-1].entry.what == "schema 1 to 2; 3 older entries chained"
+        assert [(entry.command, entry.at, entry.what) for _, entry, _ in records[-2:]] == [
+            ("migration", 5000.0, "schema 1 to 2; 3 older entries chained"),
+            ("migration", 5000.0, "schema 2 to 3"),
+        ]
         assert find_break(registry.chain(), records) is None
         with registry.transaction() as transaction:
             free = list(transaction.released(IPv4Address("10.221.0.0"), IPv4Address("10.221.255.255")))
         assert [(str(item.address), item.at) for item in free] == [("10.221.0.9", 5000.0), ("10.221.0.5", 5000.0)]
+
+
+def test_one_of_version_2_is_brought_up_to_date_with_all_its_peers(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        migration.STEPS[1](database, 4000.0)
+        database.execute("PRAGMA user_version = 2")
+        database.execute("INSERT INTO leaked VALUES (?, 1)", (bytes(key(7)),))
+    copy = migration.migrate(path, None, 5000.0)
+    assert copy is not None
+    assert copy.name.startswith("registry-v2-")
+    with closing(SqliteRegistry(path)) as registry:
+        assert list(registry.peers()) == list(PEERS)
+        with pytest.raises(Refused, match="leaked"), registry.transaction() as transaction:
+            transaction.put(PEERS[0]._replace(public_key=key(7)))
+        assert find_break(registry.chain(), registry.records()) is None
 
 
 def test_the_schema_is_the_one_of_a_new_registry(path: Path) -> None:
@@ -107,7 +124,7 @@ def test_one_that_fails_leaves_the_old_state_and_says_so(
     before = snapshot(path.parent)
     monkeypatch.setattr(migration, "CHANGED_IN_2", (*CHANGED_IN_2, statement))
     for _ in range(2):
-        with pytest.raises(StateError, match="could not be brought from schema 1 to 2 and is as it was: ") as caught:
+        with pytest.raises(StateError, match="could not be brought from schema 1 to 3 and is as it was: ") as caught:
             migration.migrate(path, None, 5000.0)
         assert "\n" not in str(caught.value)
     assert difference(before, snapshot(path.parent)) == []

@@ -19,7 +19,8 @@ if __name__ == "__main__":
 from vpn.bin import Parser, backups, leave, run_guarded
 from vpn.lib.errors import Refused
 from vpn.lib.hub import settings as hub_settings, state, who
-from vpn.lib.hub.service import Added, Configured, Hub, Removed
+from vpn.lib.hub.outcomes import Added, Configured, Removed
+from vpn.lib.hub.service import Hub
 from vpn.lib.hub.status import open_device
 from vpn.lib.registry.peer import parse_name, parse_type
 from vpn.lib.wireguard.keys import PublicKey

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib import files
+from vpn.lib.deploy import ahead
 from vpn.lib.deploy.folder import owner_to_keep
 from vpn.lib.deploy.long_running import LongRunning, StepFailed
 from vpn.lib.errors import EngineError
@@ -70,15 +71,18 @@ def build(engine: Engine, console: Console, components: Sequence[Component]) -> 
     who = identity(deployment)
     console.say(f"for user {who.user} ({who.uid}), group {who.group} ({who.gid})")
     environ = {**who.environ(), **_builder(engine, deployment.environ)}
-    for name in ("base", *(component.name for component in components)):
-        steps.run(
-            f"build {name}",
-            [*engine.compose_command, "build", name],
-            "the lines above say why (a network or proxy that is not reached is the most common); then build again:"
-            " what is done is kept",
-            folder=deployment.folder,
-            environ=environ,
-        )
+    names = [component.name for component in components]
+    with ahead.begin(engine, names, environ) as fetching:
+        for name in ("base", *names):
+            fetching.wait_for(name)
+            steps.run(
+                f"build {name}",
+                [*engine.compose_command, "build", name],
+                "the lines above say why (a network or proxy that is not reached is the most common); then build again:"
+                " what is done is kept",
+                folder=deployment.folder,
+                environ=environ,
+            )
 
 
 def _builder(engine: Engine, environ: Mapping[str, str]) -> dict[str, str]:

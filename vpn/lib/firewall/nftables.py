@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vpn.lib.control import PORT
 from vpn.lib.firewall.policy import TCP, UDP, Policy, Role, intervals
 from vpn.lib.nft.table import base_chain, chain, replacement
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from vpn.lib.registry.addressing import AddressPlan
 
-HUB, OUTSIDE, SPOOFED, ANY = "hub", "outside", "spoofed", "any"
-"""Ends of denied packets that are no roles: the hub itself, what is not of the VPN, a source that is no peer's."""
+HUB, OUTSIDE, SPOOFED, INVITED, ANY = "hub", "outside", "spoofed", "invited", "any"
+"""Ends of denied packets that are no roles: the hub itself, what is not of the VPN, a source that is no peer's, and one
+that is only invited."""
 
 LOG_PREFIX = "fedbiomed-vpn denied"
 LOG_RATE = "10/minute burst 5 packets"
@@ -32,19 +34,31 @@ DISCARD = 9
 _ERRORS = "icmp type { destination-unreachable, time-exceeded, parameter-problem }"
 
 
-def hub_table(policy: Policy, plan: AddressPlan, interface: str) -> str:
-    """The text for ``nft -f -`` that puts the policy in force on the hub's ``interface``."""
+def hub_table(policy: Policy, plan: AddressPlan, interface: str, control_port: int = PORT) -> str:
+    """The text for ``nft -f -`` that puts the policy in force on the hub's ``interface``.
+
+    ``control_port`` is the hub's TCP port for its peers (``vpn.lib.control``).
+    """
     places = {role: stretches for role, stretches in intervals(plan).items() if stretches}
-    chains = [line for source in Role for line in _from(source, policy, plan, places, interface)]
+    chains = [line for source in Role for line in _from(source, policy, plan, places, interface, control_port)]
     known = _map("saddr", {role: f"from_{role.value}" for role in places}, places)
     to_hub = _map("saddr", {role: _name(role.value, HUB) for role in places}, places)
+    control = f"ip daddr {plan.hub.ip} tcp dport {control_port}"
+    invited = [] if plan.invited is None else [f"ip saddr {plan.invited} goto {_name(INVITED, ANY)}"]
     body = [
         *(f"counter {_name(*pair)} {{ }}" for pair in denials()),
         *chain(_name(SPOOFED, ANY), *_deny(SPOOFED, ANY)),
         *chain(_name(OUTSIDE, ANY), *_deny(OUTSIDE, ANY)),
+        *chain(_name(INVITED, ANY), *_deny(INVITED, ANY)),
         *chains,
-        *chain("forward_vpn", known, f"goto {_name(SPOOFED, ANY)}"),
-        *chain("input_vpn", to_hub, f"goto {_name(SPOOFED, ANY)}"),
+        *chain("forward_vpn", known, *invited, f"goto {_name(SPOOFED, ANY)}"),
+        *chain(
+            "input_vpn",
+            to_hub,
+            # An invitation reaches one thing: where it is used.
+            *([] if plan.invited is None else [f"ip saddr {plan.invited} {control} accept", *invited]),
+            f"goto {_name(SPOOFED, ANY)}",
+        ),
         *base_chain(
             "forward",
             f'iifname "{interface}" goto forward_vpn',
@@ -68,7 +82,7 @@ def denials() -> list[tuple[str, str]]:
     """Every pair, source and target, that denied packets are counted by."""
     targets = [*(role.value for role in Role), HUB, OUTSIDE]
     pairs = [(role.value, target) for role in Role for target in targets]
-    return [*pairs, (OUTSIDE, ANY), (SPOOFED, ANY)]
+    return [*pairs, (OUTSIDE, ANY), (SPOOFED, ANY), (INVITED, ANY)]
 
 
 def denied(counters: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -83,12 +97,13 @@ def _from(
     plan: AddressPlan,
     places: dict[Role, list[tuple[IPv4Address, IPv4Address]]],
     interface: str,
+    control_port: int,
 ) -> list[str]:
     """The chains of what comes from one role."""
     outside = _name(source.value, OUTSIDE)
     lines = [
         *chain(outside, *_deny(source.value, OUTSIDE)),
-        *chain(_name(source.value, HUB), *_to_hub(source, plan)),
+        *chain(_name(source.value, HUB), *_to_hub(source, plan, control_port)),
     ]
     for target in Role:
         lines += chain(_name(source.value, target.value), *_between(source, target, policy))
@@ -123,9 +138,10 @@ def _between(source: Role, target: Role, policy: Policy) -> list[str]:
     return [*lines, *_deny(source.value, target.value)]
 
 
-def _to_hub(source: Role, plan: AddressPlan) -> list[str]:
-    """What reaches the hub itself: echo, answers to what the hub began, and the word that makes tunnels work."""
+def _to_hub(source: Role, plan: AddressPlan, control_port: int) -> list[str]:
+    """What reaches the hub itself: echo, control, answers to what it began, and the word that makes tunnels work."""
     return [
+        f"ip daddr {plan.hub.ip} tcp dport {control_port} accept",
         f"ip daddr {plan.hub.ip} icmp type echo-request accept",
         "ct direction reply ct state established accept",
         f"{_ERRORS} ct state related accept",

@@ -258,6 +258,8 @@ class HubDaemon:
             # with an error in one of them. So before netlink is used, the thread is done.
             if self._tunnel.daemon is None:
                 self._importing.join()
+            with suppress(Busy):
+                keeper.expire()
             with self._lock_if_free():
                 self._tunnel.start()
                 keeper.fill()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 from collections import deque
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import StateError
-from vpn.lib.hub import state
-from vpn.lib.hub.service import wanted_peer
+from vpn.lib.hub import life, state
+from vpn.lib.hub.wanted import all_wanted
 from vpn.lib.wireguard.plan import Plan, plan
 from vpn.lib.wireguard.types import WantedDevice
 
@@ -49,6 +50,9 @@ class Keeper:
         self._unspoken: deque[IPv4Address] = deque()
         self._spoke_at = -math.inf
         self._version = -1
+        # When the next peer or invitation expires, and registry time at the least, in Unix time.
+        self._deadline: float | None = registry.deadline()
+        self._latest = registry.now(0.0)
         self._wanted = WantedDevice(registry.private_key(), settings.port, {})
 
     @property
@@ -84,6 +88,7 @@ class Keeper:
 
         Drift is looked at a second time under the lock: a command may be just about to apply its change.
         """
+        self.expire()
         observed = self._tunnel.device.read()
         self._refresh()
         if not plan(self._wanted, observed).empty:
@@ -104,6 +109,17 @@ class Keeper:
         self._look_for(observed)
         self._remember(observed)
         return observed
+
+    def expire(self) -> None:
+        """End what is due by registry time. The caller does not hold the command lock; raises Busy."""
+        now = max(time.time(), self._latest)
+        if self._deadline is None or now < self._deadline:
+            return
+        for name in life.expire(self.settings, self._registry, now):
+            self._log.info("%s has expired", name)
+        # Our own change, which the registry does not tell us of.
+        self._version = -1
+        self._deadline = self._registry.deadline()
 
     def remember(self) -> None:
         """Save the endpoints that the device knows now."""
@@ -173,8 +189,8 @@ class Keeper:
         self._check_registry()
         if self.changed_elsewhere():
             self._version = self._registry.version()
-            wanted = filter(None, map(wanted_peer, self._registry.peers()))
-            peers = {peer.public_key: peer for peer in wanted}
+            self._deadline, self._latest = self._registry.deadline(), self._registry.now(0.0)
+            peers = {peer.public_key: peer for peer in all_wanted(self._registry)}
             self._wanted = WantedDevice(self._registry.private_key(), self.settings.port, peers)
 
     def _check_registry(self) -> None:
@@ -183,22 +199,18 @@ class Keeper:
 
     def _read_into(self, peers: dict[PublicKey, WantedPeer]) -> Iterator[WantedPeer]:
         """Read the wanted peers, noting each, and give them out with their known endpoints as they are read."""
-        for registered in self._registry.peers():
-            peer = wanted_peer(registered)
-            if peer is not None:
-                peers[peer.public_key] = peer
-                if peer.public_key in self._endpoints:
-                    self._unspoken.append(registered.address)
-                yield self._with_endpoint(peer)
+        for peer in all_wanted(self._registry):
+            peers[peer.public_key] = peer
+            if peer.public_key in self._endpoints:
+                self._unspoken += _addresses(peer)
+            yield self._with_endpoint(peer)
 
     def _with_endpoints(self, drift: Plan) -> Plan:
         """The plan with the known endpoints of the peers that it sets, to whom a first word is due as well."""
         update, add = tuple(map(self._with_endpoint, drift.update)), tuple(map(self._with_endpoint, drift.add))
         for peer in (*update, *add):
             if peer.endpoint is not None:
-                self._unspoken += (
-                    network.network_address for network in peer.allowed_ips if isinstance(network, IPv4Network)
-                )
+                self._unspoken += _addresses(peer)
         return drift._replace(update=update, add=add)
 
     def _with_endpoint(self, peer: WantedPeer) -> WantedPeer:
@@ -220,3 +232,7 @@ class Keeper:
         if self._unsaved:
             self._registry.save_endpoints(self._unsaved)
             self._unsaved.clear()
+
+
+def _addresses(peer: WantedPeer) -> Iterator[IPv4Address]:
+    return (network.network_address for network in peer.allowed_ips if isinstance(network, IPv4Network))

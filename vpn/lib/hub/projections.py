@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vpn.lib import files
 from vpn.lib.errors import InvalidInput, VpnError
 from vpn.lib.hub import peer_config, state
-from vpn.lib.hub.service import wanted_peer
+from vpn.lib.hub.wanted import wanted_peer
 from vpn.lib.registry.tree import Tree
 from vpn.lib.wireguard import conf
 from vpn.lib.wireguard.types import MTU, WantedDevice
@@ -59,7 +59,7 @@ def repair_tree(settings: Settings, registry: Registry, log: logging.Logger) -> 
                 if peer is None:
                     continue
                 try:
-                    text = peer_config.text(peer, settings, hub)
+                    text = peer_config.text(peer, settings, hub, registry.invitation(peer.name))
                     if not tree.matches(peer.name, text):
                         tree.write(peer.name, text)
                         repaired += 1

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import DeviceError, DeviceMissing, Unproven
+from vpn.lib.hub.wanted import all_wanted
 from vpn.lib.wireguard.plan import Plan
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def no_strangers(device: Device, name: PeerName, registry: Registry) -> bool | N
     with _proving(name):
         try:
             observed = device.read().peers.keys()
-            strangers = tuple(observed - {peer.public_key for peer in registry.peers()}) if observed else ()
+            strangers = tuple(observed - {peer.public_key for peer in all_wanted(registry)}) if observed else ()
             device.apply(Plan(remove=strangers))
             left = any(map(device.holds, strangers))
         except DeviceMissing:

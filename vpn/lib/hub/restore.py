@@ -195,6 +195,11 @@ def _prepare(image: Image, current: Registry | None, settings: Settings, content
 
         made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(contents.made))
         log(None, f"restore of the backup of {made}{ended}")
+        for invitation in image.invitations():
+            # It may have been used since: once is once.
+            if not invitation.expired:
+                transaction.invite(invitation._replace(expired=True))
+                log(invitation.name, "invitation expired")
         for key in sorted(marked, key=bytes):
             if transaction.leaked_at(key) is None:
                 _take_leaked(transaction, key, now, log)

@@ -4,67 +4,54 @@ from __future__ import annotations
 
 import os
 import time
-from ipaddress import IPv4Network
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from vpn.lib.errors import DeviceError, DeviceMissing, Refused, Unproven
-from vpn.lib.hub import assigning, peer_config, proof, state
-from vpn.lib.registry.peer import Peer
+from vpn.lib.hub import life, peer_config, proof, registering, state
+from vpn.lib.hub.outcomes import Added, Removed
+from vpn.lib.hub.wanted import wanted_peer
 from vpn.lib.registry.store import LogEntry
 from vpn.lib.registry.tree import Tree
-from vpn.lib.wireguard.keys import PresharedKey
 from vpn.lib.wireguard.plan import Plan
-from vpn.lib.wireguard.types import WantedPeer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from vpn.lib.hub.outcomes import Configured, Terms
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.audit import Chain, Record
-    from vpn.lib.registry.peer import PeerName
+    from vpn.lib.registry.peer import Invitation, Peer, PeerName
     from vpn.lib.registry.store import Registry, Transaction
     from vpn.lib.wireguard.device import Device
     from vpn.lib.wireguard.keys import PublicKey
     from vpn.lib.wireguard.types import ObservedDevice
 
 
-class Configured(NamedTuple):
-    """Of ``genconf``: the peer, and whether it is new."""
+class Change(NamedTuple):
+    """A transaction on the registry, as a command makes it: ``now`` is registry time."""
 
-    peer: Peer
-    new: bool
+    transaction: Transaction
+    now: float
+    by: tuple[str, int | None]
 
+    def log(self, name: PeerName | None, what: str) -> None:
+        """Note a change."""
+        command, login = self.by
+        self.transaction.log(LogEntry(self.now, os.getuid(), command, name, what, login))
 
-class Added(NamedTuple):
-    """Of ``add``: whether anything changed, the key that was replaced, and whether wg0 has it now.
-
-    ``applied`` is None where there is no wg0: the hub applies it when it starts.
-    """
-
-    peer: Peer
-    changed: bool
-    replaced: PublicKey | None
-    applied: bool | None
-
-
-class Removed(NamedTuple):
-    """Of ``remove`` and ``removeconf``: what was there, and whether wg0 is proven to be without the key.
-
-    ``proven`` is None where there is no wg0, ``leaked`` where no key was to be marked so.
-    """
-
-    peer: Peer | None
-    removed_key: PublicKey | None
-    proven: bool | None
-    leaked: PublicKey | None = None
+    def registered(self, name: PeerName) -> Peer:
+        """The peer. Raises Refused when there is none."""
+        peer = self.transaction.peer(name)
+        if peer is None:
+            raise _unknown(name, self.transaction.similar(name))
+        return peer
 
 
-def wanted_peer(peer: Peer) -> WantedPeer | None:
-    """What wg0 holds for a registered peer: its own address and nothing else; None before it has a key."""
-    if peer.public_key is None:
-        return None
-    return WantedPeer(peer.public_key, peer.preshared_key, frozenset((IPv4Network((int(peer.address), 32)),)))
+class _Rehearsed(Exception):
+    """Ends a transaction that was only tried."""
 
 
 class Hub:
@@ -85,11 +72,11 @@ class Hub:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
-        self._device = device
+        self.device = device
         self._command = command
         self._login = login
         self._clock = clock
-        self._tree = Tree(settings.folder, settings.owner)
+        self.tree = Tree(settings.folder, settings.owner)
         state.make_folders(settings)
         self._lock = state.command_lock(settings)
         with self._lock:
@@ -117,11 +104,39 @@ class Hub:
             raise _unknown(name)
         return peer
 
+    def find(self, name: PeerName) -> Peer | None:
+        """The registered peer, None when there is none."""
+        return self._registry.peer(name)
+
+    def invitations(self) -> Iterable[Invitation]:
+        """All invitations, by type and id, also those that have expired."""
+        return self._registry.invitations()
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Hold the command lock: for changes and what follows from them."""
+        return self._lock
+
+    @contextmanager
+    def changing(self, *, dry_run: bool = False) -> Iterator[Change]:
+        """A change of the registry, with the command lock held; with ``dry_run`` it is taken back at its end."""
+        try:
+            with self._registry.transaction() as transaction:
+                yield Change(transaction, transaction.now(self._clock()), (self._command, self._login))
+                if dry_run:
+                    raise _Rehearsed
+        except _Rehearsed:
+            pass
+
+    def write_config(self, peer: Peer) -> None:
+        """Write the peer's config.env into ``config_peers``. Raises InvalidInput without a public address."""
+        invitation = self._registry.invitation(peer.name)
+        self.tree.write(peer.name, peer_config.text(peer, self.settings, self._hub_key, invitation))
+
     def back_up(self, save: Callable[[bytes], None], what: str) -> None:
         """Hand an image of the registry to ``save``, and log it as ``what``; if that raises, nothing is logged."""
-        with self._lock, self._registry.transaction() as transaction:
-            self._log(transaction, None, what, transaction.now(self._clock()))
-            save(transaction.image())
+        with self._lock, self.changing() as change:
+            change.log(None, what)
+            save(change.transaction.image())
 
     def chain(self) -> Chain:
         """How the audit log's chain begins and ends."""
@@ -133,104 +148,96 @@ class Hub:
 
     def observe(self) -> ObservedDevice:
         """What wg0 holds now. Raises DeviceError."""
-        return self._device.read()
+        return self.device.read()
 
     def config_path(self, name: PeerName) -> Path:
         """Where the peer's config.env is."""
-        return self._tree.path(name)
+        return self.tree.path(name)
 
-    def genconf(self, name: PeerName) -> Configured:
+    def genconf(self, name: PeerName, terms: Terms | None = None, *, dry_run: bool = False) -> Configured:
         """Register the peer, unless it is, and write its config.env.
 
         Raises Refused when another id differs only by case, or no address is left; InvalidInput when the
         hub's public address is not set.
         """
-        (configured,) = self.genconf_all([name])
+        (configured,) = self.genconf_all([name], terms=None if terms is None else {name: terms}, dry_run=dry_run)
         return configured
 
-    def genconf_all(self, names: Iterable[PeerName], keys: dict[PeerName, PublicKey] | None = None) -> list[Configured]:
+    def genconf_all(
+        self,
+        names: Iterable[PeerName],
+        keys: Mapping[PeerName, PublicKey] | None = None,
+        terms: Mapping[PeerName, Terms] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Configured]:
         """``genconf`` of many in one transaction, all or none; with ``keys``, ``add`` of them too.
 
-        wg0 gets the keys in batches.
+        wg0 gets the keys in batches. With ``dry_run`` nothing is changed.
         """
-        _ = self.settings.endpoint  # raises before anything is changed
-        wanted_names = list(names)
-        with self._lock:
-            self._tree.check_all(wanted_names)
-            with self._registry.transaction() as transaction:
-                registered = [self._register(transaction, name, (keys or {}).get(name)) for name in wanted_names]
-            texts = [(peer.name, peer_config.text(peer, self.settings, self._hub_key)) for peer, _ in registered]
-            if len(texts) == 1:
-                self._tree.write(*texts[0])
-            else:
-                self._tree.write_all(texts)
-            self._let_in(registered)
-        return [Configured(peer, before is None) for peer, before in registered]
+        return registering.genconf_all(self, names, keys or {}, terms or {}, dry_run=dry_run)
 
-    def _let_in(self, registered: list[tuple[Peer, Peer | None]]) -> None:
-        """Bring wg0 up to date with peers of which some have another key than before."""
-        changed = [
-            (peer, before)
-            for peer, before in registered
-            if peer.public_key != (None if before is None else before.public_key)
-        ]
-        if changed:
-            former = tuple(before.public_key for _, before in changed if before is not None and before.public_key)
-            fresh = tuple(wanted for peer, _ in changed if (wanted := wanted_peer(peer)) is not None)
-            try:
-                self._apply(Plan(remove=former, update=fresh))
-            except DeviceError as error:
-                raise Unproven(f"all is saved, but wg0 did not take it, which the hub mends: {error}") from error
-
-    def add(self, name: PeerName, key: PublicKey) -> Added:
-        """Give the registered peer this public key, and let it in. Its former key is out at once.
+    def add(self, name: PeerName, key: PublicKey, *, until: float | None = None, dry_run: bool = False) -> Added:
+        """Give the registered peer this public key, and let it in. Its former key is out at once, and its invitation.
 
         Raises Refused for a peer that is not registered, the hub's own key and another peer's key;
         Unproven when wg0 did not take it, or did not lose the former key.
         """
         with self._lock:
-            with self._registry.transaction() as transaction:
-                peer = transaction.peer(name)
-                if peer is None:
-                    raise _unknown(name, transaction.similar(name))
-                if peer.public_key == key:
-                    return Added(peer, False, None, None)
-                self._check_key(transaction, name, key)
-                former = peer.public_key
-                now = transaction.now(self._clock())
-                peer = peer._replace(public_key=key, changed=now)
-                transaction.put(peer)
-                self._log(transaction, name, f"add {key}" if former is None else f"add {key} in place of {former}", now)
+            with self.changing(dry_run=dry_run) as change:
+                before = change.registered(name)
+                peer = before if until is None else life.limit(change, before, until)
+                if peer.public_key != key:
+                    self.check_key(change.transaction, name, key)
+                    former = before.public_key
+                    peer = peer._replace(public_key=key, changed=change.now)
+                    change.log(name, f"add {key}" if former is None else f"add {key} in place of {former}")
+                invitation = change.transaction.invitation(name)
+                change.transaction.withdraw(name)
+                if peer != before:
+                    change.transaction.put(peer)
+            replaced = before.public_key if before.public_key != key else None
+            if peer == before and invitation is None:
+                return Added(peer, False, None, None)
+            if dry_run:
+                return Added(peer, True, replaced, None)
+            if invitation is not None:
+                self.write_config(peer)
+            out = tuple(filter(None, (replaced, None if invitation is None else invitation.public_key)))
             wanted = wanted_peer(peer)
-            assert wanted is not None
             try:
-                applied = self._apply(Plan(remove=() if former is None else (former,), update=(wanted,)))
-                if former is not None and applied and self._device.holds(former):
+                applied = self.apply(Plan(remove=out, update=() if wanted is None else (wanted,)))
+                if applied and any(self.device.holds(one) for one in out):
                     raise Unproven(f"wg0 still holds the former key of {name}; restart the hub")
             except DeviceError as error:
                 raise Unproven(f"the key of {name} is saved, but wg0 did not take it: {error}") from error
-        return Added(peer, True, former, applied or None)
+        return Added(peer, True, replaced, applied or None)
 
-    def remove(self, name: PeerName, *, leaked: bool = False) -> Removed:
-        """Take the peer's key away: its address and config.env stay. Proven by reading wg0 back.
+    def remove(self, name: PeerName, *, leaked: bool = False, dry_run: bool = False) -> Removed:
+        """Take the peer's key away, and its invitation: its address and config.env stay. Proven by reading wg0 back.
 
         With ``leaked``, that key, or the one that was taken away last, is refused for ever, for everybody.
         Raises Refused for a peer that is not registered, or never had a key that could have leaked; Unproven when wg0
         cannot be shown to be without the key; the registry forbids it all the same.
         """
         with self._lock:
-            with self._registry.transaction() as transaction:
-                peer = transaction.peer(name)
-                if peer is None:
-                    raise _unknown(name, transaction.similar(name))
-                key, now = peer.public_key, transaction.now(self._clock())
+            with self.changing(dry_run=dry_run) as change:
+                peer = change.registered(name)
+                key, invitation = peer.public_key, change.transaction.invitation(name)
                 if key is not None:
-                    transaction.take_key(peer, now)
-                    self._log(transaction, name, f"remove {key}", now)
-                marked = self._mark_leaked(transaction, name, now) if leaked else None
-            return self._removed(name, peer, key, marked)
+                    change.transaction.take_key(peer, change.now)
+                    change.log(name, f"remove {key}")
+                if invitation is not None:
+                    change.transaction.withdraw(name)
+                    change.log(name, "withdraw the invitation")
+                marked = self._mark_leaked(change, name) if leaked else None
+            if dry_run:
+                return Removed(peer, key, None, marked, invitation is not None)
+            if invitation is not None:
+                self.write_config(peer)
+            return self._removed(name, peer, key, marked, invitation)
 
-    def removeconf(self, name: PeerName, *, leaked: bool = False) -> Removed:
+    def removeconf(self, name: PeerName, *, leaked: bool = False, dry_run: bool = False) -> Removed:
         """Forget the peer: key, address and config.env. Its address is handed out again last.
 
         A peer that is not registered is no error. Raises Unproven, and Refused with ``leaked``, as ``remove`` does,
@@ -238,76 +245,60 @@ class Hub:
         all the same.
         """
         with self._lock:
-            self._tree.check(name)
-            with self._registry.transaction() as transaction:
-                peer = transaction.peer(name)
-                now = transaction.now(self._clock())
+            self.tree.check(name)
+            with self.changing(dry_run=dry_run) as change:
+                peer = change.transaction.peer(name)
+                invitation = change.transaction.invitation(name)
                 if peer is not None:
-                    transaction.delete(name, now)
-                    self._log(transaction, name, f"removeconf {peer.address}", now)
-                marked = self._mark_leaked(transaction, name, now) if leaked else None
+                    change.transaction.delete(name, change.now)
+                    change.log(name, f"removeconf {peer.address}")
+                marked = self._mark_leaked(change, name) if leaked else None
+            key = None if peer is None else peer.public_key
+            if dry_run:
+                return Removed(peer, key, None, marked, invitation is not None)
             # The tunnel first: a tree that cannot be changed must not keep a peer in.
             try:
-                return self._removed(name, peer, None if peer is None else peer.public_key, marked)
+                return self._removed(name, peer, key, marked, invitation)
             finally:
-                self._tree.delete(name)
+                self.tree.delete(name)
 
-    def _removed(self, name: PeerName, peer: Peer | None, key: PublicKey | None, marked: PublicKey | None) -> Removed:
+    def _removed(
+        self,
+        name: PeerName,
+        peer: Peer | None,
+        key: PublicKey | None,
+        marked: PublicKey | None,
+        invitation: Invitation | None,
+    ) -> Removed:
         """What is true after a removal, proven; the leaked key goes to its file as well."""
         try:
+            if invitation is not None:
+                proof.gone(self.device, name, invitation.public_key)
             if key is None:
-                proven = proof.no_strangers(self._device, name, self._registry)
+                proven = proof.no_strangers(self.device, name, self._registry)
             else:
-                proven = proof.gone(self._device, name, key)
+                proven = proof.gone(self.device, name, key)
         finally:
             if marked is not None:
                 from vpn.lib.hub import leaked
 
                 leaked.write(self.settings, self._registry)
-        return Removed(peer, key, proven, marked)
+        return Removed(peer, key, proven, marked, invitation is not None)
 
-    def _mark_leaked(self, transaction: Transaction, name: PeerName, now: float) -> PublicKey:
-        key = transaction.former_key(name)
+    def _mark_leaked(self, change: Change, name: PeerName) -> PublicKey:
+        key = change.transaction.former_key(name)
         if key is None:
             raise Refused(f"{name} never had a key that could have leaked; look at `list` for the right one")
-        holder = transaction.holder(key)
+        holder = change.transaction.holder(key)
         if holder is not None:
             raise Refused(f"that key is the one of {holder.name} now; `remove {holder.name} --leaked` takes it away")
-        if transaction.leaked_at(key) is None:
-            transaction.mark_leaked(key, now)
-            self._log(transaction, name, f"leaked {key}", now)
+        if change.transaction.leaked_at(key) is None:
+            change.transaction.mark_leaked(key, change.now)
+            change.log(name, f"leaked {key}")
         return key
 
-    def _register(self, transaction: Transaction, name: PeerName, key: PublicKey | None) -> tuple[Peer, Peer | None]:
-        """The peer as it is registered now, with the key if one is given, and as it was before, if it was."""
-        before = transaction.similar(name)
-        if before is not None and before.name != name:
-            raise Refused(f"{name} differs from {before.name} only by case; choose another id")
-        now = transaction.now(self._clock())
-        if before is None:
-            peer = Peer(
-                name,
-                assigning.next_address(transaction, name, self.settings, now),
-                PresharedKey.generate(),
-                None,
-                now,
-                now,
-            )
-            self._log(transaction, name, f"genconf {peer.address}", now)
-        else:
-            peer = before
-            misplaced = self.settings.plan.misplaced(name, peer.address)
-            if misplaced is not None:
-                raise Refused(f"{name} is registered, but {misplaced}; put the settings back, or `removeconf` it first")
-        if key is not None and key != peer.public_key:
-            self._check_key(transaction, name, key)
-            peer = peer._replace(public_key=key, changed=now)
-            self._log(transaction, name, f"add {key}", now)
-        if peer != before:
-            transaction.put(peer)
-        return peer, before
-
-    def _check_key(self, transaction: Transaction, name: PeerName, key: PublicKey) -> None:
+    def check_key(self, transaction: Transaction, name: PeerName, key: PublicKey) -> None:
+        """Raise Refused for a key that this peer cannot have."""
         if key == self._hub_key:
             raise Refused(f"that is the hub's own public key; give the one that {name} prints")
         holder = transaction.holder(key)
@@ -316,13 +307,10 @@ class Hub:
         if transaction.leaked_at(key) is not None:
             raise Refused(f"that public key was marked as leaked and is refused for ever; make {name} a new one")
 
-    def _log(self, transaction: Transaction, name: PeerName | None, what: str, now: float) -> None:
-        transaction.log(LogEntry(now, os.getuid(), self._command, name, what, self._login))
-
-    def _apply(self, plan: Plan) -> bool:
-        """Whether wg0 is there and took the plan."""
+    def apply(self, plan: Plan) -> bool:
+        """Whether wg0 is there and took the plan. Raises DeviceError."""
         try:
-            self._device.apply(plan)
+            self.device.apply(plan)
         except DeviceMissing:
             return False
         return True

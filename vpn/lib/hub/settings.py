@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from vpn.lib import config_env
 from vpn.lib.errors import InvalidInput
 from vpn.lib.files import Owner, owner_of_state, state_folder
-from vpn.lib.registry.addressing import AddressPlan, check, parse_range
+from vpn.lib.registry.addressing import AddressPlan, check, free_range, parse_range
 from vpn.lib.registry.peer import PeerType
 from vpn.lib.wireguard.types import Endpoint, parse_port
 
@@ -29,6 +29,8 @@ DEFAULTS = {
     "VPN_MANAGEMENT_IP_ASSIGN": "10.220.0.0/16",
     "VPN_NODE_IP_ASSIGN": "10.221.0.0/16",
     "VPN_RESEARCHER_IP_ASSIGN": "10.222.0.0/16",
+    # Empty: what is left of the VPN's network.
+    "VPN_INVITATION_IP_ASSIGN": "",
     "USE_WG_KERNEL_MOD": "false",
     "VPN_WIREGUARD": "",
     "VPN_ADDRESS_QUARANTINE": "0",
@@ -149,9 +151,12 @@ def _address_plan(problems: list[str], values: Mapping[str, str]) -> AddressPlan
     prefix = _parsed(problems, "VPN_SUBNET_PREFIX", values, _prefix)
     ranges = {peer_type: _parsed(problems, name, values, parse_range) for peer_type, name in RANGE_NAMES.items()}
     known = {peer_type: network for peer_type, network in ranges.items() if network is not None}
+    chosen = values["VPN_INVITATION_IP_ASSIGN"]
+    invited = _parsed(problems, "VPN_INVITATION_IP_ASSIGN", values, parse_range) if chosen else None
     if hub is None or prefix is None or len(known) < len(ranges):
         return None
-    plan = AddressPlan(IPv4Interface((hub, prefix)), known)
+    interface = IPv4Interface((hub, prefix))
+    plan = AddressPlan(interface, known, invited if chosen else free_range(interface, known.values()))
     problems += check(plan, RANGE_NAMES)
     return plan
 

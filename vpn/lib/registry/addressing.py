@@ -15,7 +15,7 @@ from vpn.lib.errors import InvalidInput
 from vpn.lib.registry.peer import PeerName, PeerType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MQTT = PeerName(PeerType.MANAGEMENT, "mqtt")
 RESTFUL = PeerName(PeerType.MANAGEMENT, "restful")
@@ -24,10 +24,14 @@ _FIRST_OFFSET = 2
 
 
 class AddressPlan(NamedTuple):
-    """The hub's address with its network's prefix, and a range for each type; see ``check``."""
+    """The hub's address with its network's prefix, and a range for each type; see ``check``.
+
+    ``invited`` is the range of the temporary addresses of invitations, None where there is no room for one.
+    """
 
     hub: IPv4Interface
     ranges: Mapping[PeerType, IPv4Network]
+    invited: IPv4Network | None = None
 
     def reserved(self, name: PeerName) -> IPv4Address | None:
         """The address that this peer owns whatever the order of commands, or None."""
@@ -84,6 +88,29 @@ class AddressPlan(NamedTuple):
         return first if not first_used and self.usable(peer_type, first) else None
 
 
+def free_range(hub: IPv4Interface, ranges: Iterable[IPv4Network]) -> IPv4Network | None:
+    """The last stretch of the VPN's network that is in no range, a /16 at most, None where there is none of 16."""
+    free = [hub.network]
+    for taken in (*ranges, IPv4Network((int(hub.ip), 32))):
+        free = [
+            rest
+            for network in free
+            for rest in (
+                network.address_exclude(taken)
+                if taken.subnet_of(network)
+                else ()
+                if network.subnet_of(taken)
+                else (network,)
+            )
+        ]
+    roomy = [network for network in free if network.prefixlen <= 28]
+    if not roomy:
+        return None
+    widest = min(network.prefixlen for network in roomy)
+    last = max(network for network in roomy if network.prefixlen == widest)
+    return last if widest >= 16 else list(last.subnets(new_prefix=16))[-1]
+
+
 def check(plan: AddressPlan, names: Mapping[PeerType, str]) -> list[str]:
     """What is wrong with the plan, one sentence each; ``names`` are the settings to name in them."""
     problems = []
@@ -103,6 +130,8 @@ def check(plan: AddressPlan, names: Mapping[PeerType, str]) -> list[str]:
             for other in types[position + 1 :]
             if network.overlaps(plan.ranges[other])
         ]
+    if plan.invited is not None:
+        problems += _check_invited(plan, plan.invited, names)
     for name in _RESERVED:
         address = plan.reserved(name)
         network = plan.ranges[name.type]
@@ -111,6 +140,19 @@ def check(plan: AddressPlan, names: Mapping[PeerType, str]) -> list[str]:
         elif address == plan.hub.ip:
             problems.append(f"VPN_IP={plan.hub.ip} is the address of {name.id} in {names[name.type]}={network}")
     return problems
+
+
+def _check_invited(plan: AddressPlan, invited: IPv4Network, names: Mapping[PeerType, str]) -> Iterator[str]:
+    setting = f"VPN_INVITATION_IP_ASSIGN={invited}"
+    if not invited.subnet_of(plan.hub.network):
+        yield f"{setting} is outside of the VPN's network {plan.hub.network} (VPN_IP, VPN_SUBNET_PREFIX)"
+    if invited.prefixlen > 30:
+        yield f"{setting} is too small: /30 is the smallest range"
+    if plan.hub.ip in invited:
+        yield f"{setting} holds the hub's own address (VPN_IP)"
+    for peer_type, network in plan.ranges.items():
+        if invited.overlaps(network):
+            yield f"{setting} overlaps {names[peer_type]}={network}"
 
 
 def parse_range(text: str) -> IPv4Network:

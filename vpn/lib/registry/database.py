@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_LIMIT = 30.0
 """Seconds that a transaction waits for another process's."""
 
@@ -70,7 +70,9 @@ CHANGED_IN_2 = (
 )
 """What version 2 made new or anew. The migration from 1 executes it: before it changes, it has to be copied there."""
 
-SCHEMA = (
+_ON_PEER = tuple(statement for statement in CHANGED_IN_2 if " ON peer" in statement)
+
+CHANGED_IN_3 = (
     """CREATE TABLE peer (
     type TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -80,15 +82,40 @@ SCHEMA = (
     public_key BLOB UNIQUE CHECK (length(public_key) = 32),
     created REAL NOT NULL,
     changed REAL NOT NULL,
+    standing TEXT NOT NULL CHECK (standing IN ('enabled', 'disabled', 'expired')),
+    until REAL,
+    rotation REAL,
+    version TEXT,
     PRIMARY KEY (type, id),
     UNIQUE (type, folded)
 ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX peer_until ON peer (until) WHERE until NOT NULL",
+    *_ON_PEER,
+    # One that has expired is kept, so that it can be told from one that was never made.
+    """CREATE TABLE invitation (
+    type TEXT NOT NULL,
+    id TEXT NOT NULL,
+    private_key BLOB NOT NULL CHECK (length(private_key) = 32),
+    public_key BLOB NOT NULL UNIQUE CHECK (length(public_key) = 32),
+    preshared_key BLOB NOT NULL CHECK (length(preshared_key) = 32),
+    address INTEGER NOT NULL UNIQUE,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    expired INTEGER NOT NULL CHECK (expired IN (0, 1)),
+    PRIMARY KEY (type, id)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX invitation_expires ON invitation (expires) WHERE NOT expired",
+)
+"""What version 3 made new or anew, likewise."""
+
+SCHEMA = (
+    *CHANGED_IN_3,
     """CREATE TABLE endpoint (
     public_key BLOB PRIMARY KEY,
     address TEXT NOT NULL,
     port INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID""",
-    *CHANGED_IN_2,
+    *(statement for statement in CHANGED_IN_2 if statement not in _ON_PEER),
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from vpn.lib.errors import Busy, StateError, VpnError, describe_os_error
 from vpn.lib.files import FILE_MODE
 from vpn.lib.registry.audit import HASH_LENGTH
-from vpn.lib.registry.database import CHANGED_IN_2, LOCK_LIMIT, SCHEMA_VERSION, damaged, translated
+from vpn.lib.registry.database import CHANGED_IN_2, CHANGED_IN_3, LOCK_LIMIT, SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.registry.store import LogEntry
 from vpn.lib.registry.transaction import SqliteTransaction, readable
@@ -147,5 +147,20 @@ def _from_1(database: sqlite3.Connection, now: float) -> None:
         database.execute(f"DROP TABLE {table}_1")
 
 
-STEPS: Final[dict[int, Callable[[sqlite3.Connection, float], None]]] = {1: _from_1}
+def _from_2(database: sqlite3.Connection, now: float) -> None:
+    """Version 3: peers can be disabled and expire, and are asked for new keys; invitations."""
+    database.execute("ALTER TABLE peer RENAME TO peer_2")
+    for trigger in ("leaked_is_refused_insert", "leaked_is_refused_update"):
+        database.execute(f"DROP TRIGGER {trigger}")
+    for statement in CHANGED_IN_3:
+        database.execute(statement)
+    columns = "type, id, folded, address, preshared_key, public_key, created, changed"
+    database.execute(f"INSERT INTO peer ({columns}, standing) SELECT {columns}, 'enabled' FROM peer_2")
+    database.execute("DROP TABLE peer_2")
+    transaction = SqliteTransaction(database)
+    transaction.log(LogEntry(transaction.now(now), os.getuid(), "migration", None, "schema 2 to 3"))
+    transaction.finish()
+
+
+STEPS: Final[dict[int, Callable[[sqlite3.Connection, float], None]]] = {1: _from_1, 2: _from_2}
 """What brings a registry from each version to the next."""

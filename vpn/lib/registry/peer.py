@@ -10,7 +10,7 @@ from vpn.lib.errors import InvalidInput
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+    from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 ID_LENGTH = 63
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -35,8 +35,20 @@ class PeerName(NamedTuple):
         return f"{self.type.value} {self.id}"
 
 
+class Standing(Enum):
+    """Whether a peer may be in wg0. ``expired``: its time was over, and nobody has given it more."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
 class Peer(NamedTuple):
-    """A registered peer. ``public_key`` is None until ``add``. Times are Unix time in seconds."""
+    """A registered peer. ``public_key`` is None until ``add``. Times are Unix time in seconds.
+
+    ``until`` is when it expires, None for never; ``rotation`` since when it is asked to make new keys, None when it
+    is not; ``version`` is the release that it said it runs.
+    """
 
     name: PeerName
     address: IPv4Address
@@ -44,6 +56,23 @@ class Peer(NamedTuple):
     public_key: PublicKey | None
     created: float
     changed: float
+    standing: Standing = Standing.ENABLED
+    until: float | None = None
+    rotation: float | None = None
+    version: str | None = None
+
+
+class Invitation(NamedTuple):
+    """A peer's invitation: temporary keys and a temporary address, until it is used, or ``expires`` (Unix time)."""
+
+    name: PeerName
+    private_key: PrivateKey
+    public_key: PublicKey
+    preshared_key: PresharedKey
+    address: IPv4Address
+    created: float
+    expires: float
+    expired: bool = False
 
 
 def parse_type(text: str) -> PeerType:

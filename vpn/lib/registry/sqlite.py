@@ -16,7 +16,14 @@ from vpn.lib.registry.audit import HASH_LENGTH, Chain, Record
 from vpn.lib.registry.database import LOCK_LIMIT, SCHEMA, SCHEMA_VERSION, damaged, translated
 from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.registry.store import LogEntry
-from vpn.lib.registry.transaction import COLUMNS, SqliteTransaction, peer_of, readable
+from vpn.lib.registry.transaction import (
+    COLUMNS,
+    INVITATION_COLUMNS,
+    SqliteTransaction,
+    invitation_of,
+    peer_of,
+    readable,
+)
 from vpn.lib.wireguard.keys import PrivateKey, PublicKey
 from vpn.lib.wireguard.types import Endpoint
 
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpn.lib.files import Owner
-    from vpn.lib.registry.peer import Peer
+    from vpn.lib.registry.peer import Invitation, Peer
 
 
 class Outdated(StateError):
@@ -150,6 +157,33 @@ class OpenRegistry:
             )
             while some := rows.fetchmany(200):
                 yield from map(peer_of, some)
+
+    def invitations(self) -> list[Invitation]:
+        """All invitations, by type and id, also those that have expired."""
+        with translated(self._path):
+            rows = self._database.execute(f"SELECT {INVITATION_COLUMNS} FROM invitation ORDER BY type, id").fetchall()
+            return [invitation_of(row) for row in rows]
+
+    def invitation(self, name: PeerName) -> Invitation | None:
+        """The peer's invitation, also one that has expired."""
+        with translated(self._path):
+            return SqliteTransaction(self._database).invitation(name)
+
+    def deadline(self) -> float | None:
+        """When the next peer or invitation expires (Unix time), None when none does."""
+        with translated(self._path):
+            (due,) = self._row(
+                "SELECT min(due) FROM (SELECT min(until) AS due FROM peer"
+                " WHERE until NOT NULL AND standing = 'enabled'"
+                " UNION ALL SELECT min(expires) FROM invitation WHERE NOT expired)"
+            )
+        return None if due is None else float(due)
+
+    def now(self, clock: float) -> float:
+        """Registry time: ``clock``, but never earlier than the latest time in the log."""
+        with translated(self._path):
+            (latest,) = self._row("SELECT latest FROM hub")
+        return max(clock, float(latest))
 
     def version(self) -> int:
         """A number that changes whenever another connection commits."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from vpn.lib.registry.audit import Chain, Record
-    from vpn.lib.registry.peer import Peer, PeerName, PeerType
+    from vpn.lib.registry.peer import Invitation, Peer, PeerName, PeerType
     from vpn.lib.wireguard.keys import PrivateKey, PublicKey
     from vpn.lib.wireguard.types import Endpoint
 
@@ -98,6 +98,46 @@ class Transaction(Protocol):
         """Forget the peer, and remember its address as released, and its key as its former one."""
         ...
 
+    def rename(self, name: PeerName, new_id: str) -> None:
+        """Give the peer another id: all that belongs to it stays."""
+        ...
+
+    def due(self, now: float) -> list[Peer]:
+        """The enabled peers whose time is over."""
+        ...
+
+    def invitation(self, name: PeerName) -> Invitation | None:
+        """The peer's invitation, also one that has expired."""
+        ...
+
+    def invited_at(self, address: IPv4Address) -> Invitation | None:
+        """The invitation with this temporary address."""
+        ...
+
+    def invites(self, public_key: PublicKey) -> Invitation | None:
+        """The invitation with this temporary key."""
+        ...
+
+    def invite(self, invitation: Invitation) -> None:
+        """Keep the invitation, in the place of the peer's former one."""
+        ...
+
+    def withdraw(self, name: PeerName) -> bool:
+        """Forget the peer's invitation; whether there was one."""
+        ...
+
+    def due_invitations(self, now: float) -> list[Invitation]:
+        """The invitations whose time is over and that have not expired yet."""
+        ...
+
+    def highest_invited(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """The highest temporary address from first to last that is in use."""
+        ...
+
+    def invited_addresses(self) -> set[IPv4Address]:
+        """All temporary addresses in use."""
+        ...
+
     def release(self, addresses: Iterable[IPv4Address], at: float) -> None:
         """Remember addresses as used once, and free."""
         ...
@@ -132,6 +172,22 @@ class Registry(Protocol):
 
     def peers(self, peer_type: PeerType | None = None) -> Iterator[Peer]:
         """All peers, or those of a type, by type and id, as they are when the first one is asked for."""
+        ...
+
+    def invitations(self) -> Iterable[Invitation]:
+        """All invitations, by type and id, also those that have expired."""
+        ...
+
+    def invitation(self, name: PeerName) -> Invitation | None:
+        """The peer's invitation, also one that has expired."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When the next peer or invitation expires (Unix time), None when none does."""
+        ...
+
+    def now(self, clock: float) -> float:
+        """Registry time: ``clock``, but never earlier than the latest time in the log."""
         ...
 
     def version(self) -> int:

@@ -8,16 +8,19 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from vpn.lib.registry import audit
-from vpn.lib.registry.peer import Peer, PeerName, PeerType
+from vpn.lib.registry.peer import Invitation, Peer, PeerName, PeerType, Standing
 from vpn.lib.registry.store import Released
-from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vpn.lib.registry.store import LogEntry
 
-COLUMNS = "type, id, address, preshared_key, public_key, created, changed"
+COLUMNS = "type, id, address, preshared_key, public_key, created, changed, standing, until, rotation, version"
+INVITATION_COLUMNS = "type, id, private_key, public_key, preshared_key, address, created, expires, expired"
+
+_STANDINGS = {standing.value: standing for standing in Standing}
 
 
 class SqliteTransaction:
@@ -119,9 +122,10 @@ class SqliteTransaction:
         """Register the peer, or replace what is registered under its name."""
         name, address = peer.name, int(peer.address)
         self.database.execute(
-            f"INSERT INTO peer ({COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            f"INSERT INTO peer ({COLUMNS}, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (type, id) DO UPDATE SET address = excluded.address, preshared_key = excluded.preshared_key,"
-            " public_key = excluded.public_key, changed = excluded.changed",
+            " public_key = excluded.public_key, changed = excluded.changed, standing = excluded.standing,"
+            " until = excluded.until, rotation = excluded.rotation, version = excluded.version",
             (
                 name.type.value,
                 name.id,
@@ -130,6 +134,10 @@ class SqliteTransaction:
                 None if peer.public_key is None else bytes(peer.public_key),
                 peer.created,
                 peer.changed,
+                peer.standing.value,
+                peer.until,
+                peer.rotation,
+                peer.version,
                 name.id.lower(),
             ),
         )
@@ -147,7 +155,82 @@ class SqliteTransaction:
             return
         self._remember_key(peer)
         self.database.execute("DELETE FROM peer WHERE type = ? AND id = ?", (name.type.value, name.id))
+        self.withdraw(name)
         self._release(peer.address, at)
+
+    def rename(self, name: PeerName, new_id: str) -> None:
+        """Give the peer another id: all that belongs to it stays."""
+        values = (name.type.value, name.id, new_id)
+        self.database.execute(
+            "UPDATE peer SET id = ?3, folded = ?4 WHERE type = ?1 AND id = ?2", (*values, new_id.lower())
+        )
+        self.database.execute("UPDATE invitation SET id = ?3 WHERE type = ?1 AND id = ?2", values)
+        # What somebody of the new id had before is not this one's.
+        self.database.execute("UPDATE OR REPLACE former SET id = ?3 WHERE type = ?1 AND id = ?2", values)
+
+    def due(self, now: float) -> list[Peer]:
+        """The enabled peers whose time is over."""
+        rows = self.database.execute(
+            f"SELECT {COLUMNS} FROM peer WHERE until NOT NULL AND until <= ? AND standing = 'enabled'", (now,)
+        ).fetchall()
+        return [peer_of(row) for row in rows]
+
+    def invitation(self, name: PeerName) -> Invitation | None:
+        """The peer's invitation, also one that has expired."""
+        return self._one_invitation("type = ? AND id = ?", name.type.value, name.id)
+
+    def invited_at(self, address: IPv4Address) -> Invitation | None:
+        """The invitation with this temporary address."""
+        return self._one_invitation("address = ?", int(address))
+
+    def invites(self, public_key: PublicKey) -> Invitation | None:
+        """The invitation with this temporary key."""
+        return self._one_invitation("public_key = ?", bytes(public_key))
+
+    def invite(self, invitation: Invitation) -> None:
+        """Keep the invitation, in the place of the peer's former one."""
+        name = invitation.name
+        self.database.execute(
+            f"INSERT OR REPLACE INTO invitation ({INVITATION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                name.type.value,
+                name.id,
+                bytes(invitation.private_key),
+                bytes(invitation.public_key),
+                bytes(invitation.preshared_key),
+                int(invitation.address),
+                invitation.created,
+                invitation.expires,
+                int(invitation.expired),
+            ),
+        )
+
+    def withdraw(self, name: PeerName) -> bool:
+        """Forget the peer's invitation; whether there was one."""
+        done = self.database.execute("DELETE FROM invitation WHERE type = ? AND id = ?", (name.type.value, name.id))
+        return done.rowcount > 0
+
+    def due_invitations(self, now: float) -> list[Invitation]:
+        """The invitations whose time is over and that have not expired yet."""
+        rows = self.database.execute(
+            f"SELECT {INVITATION_COLUMNS} FROM invitation WHERE NOT expired AND expires <= ?", (now,)
+        ).fetchall()
+        return [invitation_of(row) for row in rows]
+
+    def highest_invited(self, first: IPv4Address, last: IPv4Address) -> IPv4Address | None:
+        """The highest temporary address from first to last that is in use."""
+        (number,) = self.database.execute(
+            "SELECT max(address) FROM invitation WHERE address BETWEEN ? AND ?", (int(first), int(last))
+        ).fetchone()
+        return None if number is None else IPv4Address(number)
+
+    def invited_addresses(self) -> set[IPv4Address]:
+        """All temporary addresses in use."""
+        return {IPv4Address(number) for (number,) in self.database.execute("SELECT address FROM invitation")}
+
+    def _one_invitation(self, condition: str, *values: object) -> Invitation | None:
+        row = self.database.execute(f"SELECT {INVITATION_COLUMNS} FROM invitation WHERE {condition}", values).fetchone()
+        return None if row is None else invitation_of(row)
 
     def _remember_key(self, peer: Peer) -> None:
         if peer.public_key is not None:
@@ -185,7 +268,7 @@ class SqliteTransaction:
 
 def peer_of(row: Any) -> Peer:
     """The peer of a row of ``COLUMNS``."""
-    peer_type, peer_id, address, preshared_key, public_key, created, changed = row
+    peer_type, peer_id, address, preshared_key, public_key, created, changed, standing, until, rotation, version = row
     with readable():
         return Peer(
             PeerName(PeerType(peer_type), peer_id),
@@ -194,6 +277,26 @@ def peer_of(row: Any) -> Peer:
             None if public_key is None else PublicKey(public_key),
             created,
             changed,
+            _STANDINGS[standing],
+            until,
+            rotation,
+            version,
+        )
+
+
+def invitation_of(row: Any) -> Invitation:
+    """The invitation of a row of ``INVITATION_COLUMNS``."""
+    peer_type, peer_id, private_key, public_key, preshared_key, address, created, expires, expired = row
+    with readable():
+        return Invitation(
+            PeerName(PeerType(peer_type), peer_id),
+            PrivateKey(private_key),
+            PublicKey(public_key),
+            PresharedKey(preshared_key),
+            IPv4Address(address),
+            created,
+            expires,
+            bool(expired),
         )
 
 
@@ -202,5 +305,5 @@ def readable() -> Iterator[None]:
     """Values that no schema lets in are damage, whatever they make Python raise."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise sqlite3.DatabaseError("a row cannot be read") from error

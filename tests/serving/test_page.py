@@ -110,7 +110,7 @@ def test_the_components_are_those_of_list(visitor: Visitor, running: Hub) -> Non
     rows = visitor.tables()["Components 1 to 5 of 5"]
     assert rows[0][:3] == ["Component ↑", "Address", "State"]
     expected = [list(listing.row(view)) for view in listing.view(running)]
-    shown = [[*row[0].split(), *(re.sub(r"^[●○\u2013] ", "", cell) for cell in row[1:])] for row in rows[1:]]
+    shown = [[*row[0].split(), *(re.sub(r"^[●○\u00d7\u2013] ", "", cell) for cell in row[1:])] for row in rows[1:]]
     ages = 4
     for got, want in zip(shown, expected, strict=True):
         # A second may pass between the two.
@@ -120,7 +120,7 @@ def test_the_components_are_those_of_list(visitor: Visitor, running: Hub) -> Non
 
 def test_types_and_addresses_are_summed_up(visitor: Visitor) -> None:
     rows = visitor.tables()["By type"]
-    assert [re.sub(r"^[●○\u2013] ", "", cell) for cell in rows[0]] == [
+    assert [re.sub(r"^[●○\u00d7\u2013] ", "", cell) for cell in rows[0]] == [
         "Type",
         "active",
         "added",

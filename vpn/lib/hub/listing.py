@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib.errors import DeviceError
+from vpn.lib.registry.peer import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ACTIVE = 180
 """Seconds since its handshake that a peer counts as active: no session lives longer (whitepaper, section 6.1)."""
+
+STATES = ("active", "added", "registered", "disabled", "expired")
+"""Of a peer (``View.state``)."""
 
 
 class View(NamedTuple):
@@ -36,7 +40,9 @@ class View(NamedTuple):
 
     @property
     def state(self) -> str:
-        """``registered`` without a key, ``active`` with a fresh handshake, else ``added``."""
+        """One of ``STATES``: ``registered`` is without a key, ``active`` has a fresh handshake, ``added`` has none."""
+        if self.peer.standing is not Standing.ENABLED:
+            return str(self.peer.standing.value)
         if self.peer.public_key is None:
             return "registered"
         return "active" if self.age is not None and self.age < ACTIVE else "added"

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
+from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ SIZE = 100
 LONGEST = 100
 """Characters of what is looked for."""
 
-STATES = ("active", "added", "registered")
 TYPES = tuple(kind.value for kind in PeerType)
 
 _ORDERS: dict[str, Callable[[View], tuple[object, ...]]] = {

@@ -18,9 +18,11 @@ from starlette.routing import Route
 
 from vpn.lib.errors import VpnError
 from vpn.lib.hub.counters import DRIFT_REPAIRED, FIREWALL_REPAIRED, TUNNEL_REPLACED
+from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
-from vpn.lib.serving.reading import Reader, release
+from vpn.lib.serving.reading import Reader
 from vpn.lib.serving.traffic import Traffic
+from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from vpn.lib.serving.reading import Peers
 
 PREFIX = "fedbiomed_vpn"
-STATES = ("active", "added", "registered")
 PROBLEM = 200
 """Characters of the hub's problem that become a label."""
 
@@ -63,7 +64,7 @@ class HubCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        labels = {"release": release(), "wireguard": self._reader.implementation()}
+        labels = {"release": VERSION, "wireguard": self._reader.implementation()}
         yield _one(GaugeMetricFamily, "build_info", "1, with the release, and what carries wg0.", 1, labels)
         problem = ""
         for part in (self._peers, self._addresses, self._log, self._denied):
@@ -126,6 +127,7 @@ class HubCollector(Collector):
     def _log(self) -> Iterator[Metric]:
         log = self._reader.log()
         at = 0.0 if log.backup is None else log.backup.entry.at
+        yield _one(GaugeMetricFamily, "invitations_open", "Invitations that can be used.", log.invitations)
         yield _one(CounterMetricFamily, "audit_entries", "Entries of the audit log.", log.entries)
         yield _one(
             GaugeMetricFamily, "last_backup_timestamp_seconds", "When the last backup was made; 0 for never.", at

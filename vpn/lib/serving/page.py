@@ -27,7 +27,8 @@ from vpn.lib.registry.peer import PeerType
 from vpn.lib.serving import choice, history
 from vpn.lib.serving.guard import Guard
 from vpn.lib.serving.history import History
-from vpn.lib.serving.reading import Reader, release
+from vpn.lib.serving.reading import Reader
+from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ENTRIES = 100
 """Of the audit log on a page."""
+
+USUAL = ("active", "added", "registered")
 
 COLUMNS = {
     "name": "Component",
@@ -117,7 +120,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"hub": settings.public_address or str(settings.plan.hub.ip), "release": release()}
+        self._templates.globals |= {"hub": settings.public_address or str(settings.plan.hub.ip), "release": VERSION}
 
     async def remember(self) -> None:
         """Note how old handshakes are, again and again; for ever."""
@@ -138,6 +141,8 @@ class Page:
         peers = self._reader.peers()
         rows = choice.choose(peers.views, choice.parse(request.query_params))
         counts, addresses = peers.by_state(), self._reader.addresses()
+        # The rarer states have a column where there is somebody in them.
+        states = [state for state in listing.STATES if state in USUAL or any(counts[kind, state] for kind in PeerType)]
         return self._show(
             "components.html",
             at=peers.at,
@@ -146,10 +151,9 @@ class Page:
             active=sum(counts[kind, "active"] for kind in PeerType),
             silent=sum(counts[kind, "added"] for kind in PeerType),
             total=len(peers.views),
-            types=[
-                (kind.value, [counts[kind, state] for state in choice.STATES], addresses[kind]) for kind in PeerType
-            ],
-            states=choice.STATES,
+            types=[(kind.value, [counts[kind, state] for state in states], addresses[kind]) for kind in PeerType],
+            states=states,
+            every_state=listing.STATES,
             rows=rows,
             choice=rows.choice,
             shown=[self._row(view) for view in rows.views],

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from vpn.lib.errors import DeviceError, VpnError
@@ -63,10 +62,11 @@ class Addresses(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Of the audit log: how long it is, the latest backup, and how many entries followed that."""
+    """Of the audit log: how long it is, and the latest backup in it. And how many invitations can be used."""
 
     entries: int
     backup: Record | None
+    invitations: int
 
     @property
     def since_backup(self) -> int:
@@ -177,17 +177,10 @@ class Reader:
         registry = self._open()
         try:
             backup = registry.latest(1, command="backup")
-            return Log(registry.chain().entries, backup[0] if backup else None)
+            invitations = sum(not invitation.expired for invitation in registry.invitations())
+            return Log(registry.chain().entries, backup[0] if backup else None, invitations)
         finally:
             registry.close()
 
     def _matrix(self) -> Matrix:
         return matrix.count(matrix.load(self.settings), self._environ)
-
-
-def release() -> str:
-    """The version of this project that runs."""
-    try:
-        return version("fedbiomed-vpn")
-    except PackageNotFoundError:
-        return "unknown"

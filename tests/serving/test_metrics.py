@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
 
+from lab.served import Served
 from tests.hub.peers import node
 from tests.serving.exposed import Exposed, exposed
-from tests.serving.served import Served
 from vpn.lib.hub import counters, status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import metrics, reading

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.served import Served
 from tests.serving.exposed import PREFIX
-from tests.serving.served import Served
 from vpn.lib.hub import status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import metrics, reading

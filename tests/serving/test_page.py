@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.served import Served
 from tests.hub.peers import key, node
-from tests.serving.served import Served
 from vpn.lib.hub import audit_view, listing, status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import guard, page, reading
@@ -19,8 +19,8 @@ from vpn.lib.wireguard.types import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from lab.served import Answer
     from tests.hub.memory_device import MemoryDevice
-    from tests.serving.served import Answer
     from vpn.lib.hub.service import Hub
     from vpn.lib.hub.settings import Settings
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 EVERY, POINTS = 10.0, 60
 """Seconds between two looks, and how many are kept: ten minutes."""
 
-WIDTH, HEIGHT, TOP = 118, 18, 240
-"""Of a line: its units, two to a point, and the seconds that it ends at."""
+WIDTH, HEIGHT, TOP = 118, 18, 180
+"""Of a line: its units, two to a point, and the seconds that it ends at: nobody who is older is active."""
 
 
 class History:

@@ -25,6 +25,7 @@ class Answer(NamedTuple):
 
     @property
     def text(self) -> str:
+        """The body."""
         return self.body.decode()
 
 

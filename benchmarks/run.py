@@ -19,6 +19,7 @@ from lab.network import Host, Network, wait_until
 SMALL, LARGE = 10, 10_000
 ROUNDS = 15
 BATCH = 500
+PAGE, METRICS = "127.0.0.1:8080", "127.0.0.1:9586"
 
 
 class Result(NamedTuple):
@@ -82,6 +83,23 @@ def listing(hub: Hub) -> Result:
     medians = {name: statistics.median(own for own, _ in pairs) for name, pairs in timed.items()}
     text = f"{medians['list']:.3f} s : {medians['wg']:.3f} s"
     return Result(f"`list --json` : `wg show wg0 dump`, {LARGE} peers", text, medians["list"] / medians["wg"], 10)
+
+
+def served(hub: Hub) -> list[Result]:
+    """The page and the metrics against ``list --json``, on a hub that is started anew with them."""
+    with (hub.folder / "config.env").open("a") as settings:
+        settings.write(f"export VPN_PAGE={PAGE}\nexport VPN_METRICS={METRICS}\n")
+    hub.start(wait=120)
+    link = hub.host.run([*script("vpn_server"), "page"]).stdout.strip()
+    seconds = on_host(hub, "loading", given=[link, f"http://{METRICS}/metrics"])
+    timed = on_host(
+        hub, "timing", given=[{"name": "list", "command": [*script("configure_peer"), "list", "--json"]}] * 5
+    )
+    listed = statistics.median(own for own, _ in timed["list"])
+    return [
+        Result(f"{name} : `list --json`, {LARGE} peers", f"{own:.3f} s : {listed:.3f} s", own / listed, 1.5)
+        for name, own in zip(("the page, first load", "metrics, a scrape"), seconds.values(), strict=True)
+    ]
 
 
 def one_get(host: Host) -> float:
@@ -180,6 +198,8 @@ def large_hub(network: Network, folder: Path) -> list[Result]:
     start = statistics.median(starts)
     text = f"{start:.2f} s : {bare:.2f} s"
     results.append(Result(f"hub start : bare loop, {LARGE} peers", text, start / bare, 1.3))
+    hub.stop()
+    results += served(hub)
     hub.stop()
     return results
 

@@ -44,7 +44,7 @@ def test_health_names_what_is_wrong_with_config_env(component: Scripts) -> None:
         whole + b"\xff": "is not UTF-8 text",
         whole.replace(b"10.221.0.2", b"10.221.0.256"): "VPN_IP, VPN_SUBNET_PREFIX: 10.221.0.256/14 is no address",
         whole.replace(b"PREFIX=14", b"PREFIX=99"): "VPN_IP, VPN_SUBNET_PREFIX: 10.221.0.2/99 is no address",
-        whole.replace(b":51820", b""): "VPN_SERVER_ENDPOINT=vpn.example.org is not host:port",
+        whole.replace(b":51820", b""): "VPN_SERVER_ENDPOINT=vpn.example.org: not host:port",
         whole.replace(b":51820", b":0"): "VPN_SERVER_ENDPOINT=vpn.example.org:0: not a port",
         whole.replace(b"=10.220.0.0/14", b"=10.220.0.1/14"): "VPN_SERVER_ALLOWED_IPS is no list of networks",
         whole.replace(b"hz/Ny", b"hz/N"): "not a WireGuard public key",

@@ -16,13 +16,14 @@ if __name__ == "__main__":
     # A command ends before there is anything to collect; looking costs it a twentieth of its time.
     gc.disable()
 
-from vpn.bin import Parser, backups, leave, run_guarded
-from vpn.lib.errors import Refused
+from vpn.bin import Parser, backups, leave, lives, run_guarded
+from vpn.lib.errors import InvalidInput, Refused
 from vpn.lib.hub import settings as hub_settings, state, who
-from vpn.lib.hub.outcomes import Added, Configured, Removed
+from vpn.lib.hub.invitations import shown
+from vpn.lib.hub.outcomes import Added, Configured, Removed, Terms
 from vpn.lib.hub.service import Hub
 from vpn.lib.hub.status import open_device
-from vpn.lib.registry.peer import parse_name, parse_type
+from vpn.lib.registry.peer import Standing, parse_name, parse_type
 from vpn.lib.wireguard.keys import PublicKey
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
     from vpn.lib.hub.settings import Settings
     from vpn.lib.hub.state import Notice
     from vpn.lib.registry.peer import PeerName
+
+OPTIONS = {
+    "genconf": {"--invite": False, "--valid": True, "--until": True, "--dry-run": False},
+    "add": {"--until": True, "--dry-run": False},
+    "remove": {"--leaked": False, "--dry-run": False},
+    "removeconf": {"--leaked": False, "--dry-run": False},
+}
+"""The options of commands whose other arguments may begin with a hyphen, and whether each takes a value."""
+
+VALID = "48h"
+"""How long an invitation is good for, where nothing else is said."""
 
 LATER = "It is saved; the hub applies it when it starts."
 
@@ -46,19 +58,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _as_positions(arguments: list[str]) -> list[str]:
     """After TYPE, an id or key that looks like an option is an id or key: it is refused as what it is."""
-    if (
-        len(arguments) > 2
-        and "--" not in arguments
-        and arguments[0] in ("genconf", "add", "remove", "removeconf")
-        and arguments[1][:1] != "-"
-    ):
-        options = [
-            argument
-            for argument in arguments[2:]
-            if argument == "--leaked" and arguments[0] in ("remove", "removeconf")
-        ]
-        return [*arguments[:2], *options, "--", *(given for given in arguments[2:] if given not in options)]
-    return arguments
+    known = OPTIONS.get(arguments[0], {}) if arguments else {}
+    if len(arguments) < 3 or "--" in arguments or not known or arguments[1][:1] == "-":
+        return arguments
+    options, positions = [], []
+    rest = iter(arguments[2:])
+    for given in rest:
+        name = given.partition("=")[0]
+        if name not in known:
+            positions.append(given)
+            continue
+        options.append(given)
+        if known[name] and "=" not in given:
+            options += [value for value in (next(rest, None),) if value is not None]
+    return [*arguments[:2], *options, "--", *positions]
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -83,19 +96,42 @@ def _run(arguments: argparse.Namespace) -> int:
             return _audit(hub, arguments)
         if arguments.command == "backup":
             return backups.backup(hub, arguments)
+        if arguments.command in lives.COMMANDS:
+            return lives.run(hub, name, arguments)
         if name is None:
             _print_all(hub, arguments)
         elif arguments.command == "show":
             _show(hub, name, arguments.json)
         elif arguments.command == "genconf":
-            _print_configured(hub.genconf(name), hub.config_path(name))
+            terms = _terms(arguments)
+            _print_configured(
+                hub.genconf(name, terms, dry_run=arguments.dry_run), hub.config_path(name), arguments.dry_run
+            )
         elif key is not None:
-            _print_added(hub.add(name, key))
+            _print_added(
+                hub.add(name, key, until=_terms(arguments).until, dry_run=arguments.dry_run), arguments.dry_run
+            )
+        elif arguments.dry_run:
+            change = hub.remove if arguments.command == "remove" else hub.removeconf
+            _print_rehearsed(name, change(name, leaked=arguments.leaked, dry_run=True), arguments.command)
         elif arguments.command == "remove":
             _print_removed(name, hub.remove(name, leaked=arguments.leaked))
         else:
             _print_forgotten(name, hub.removeconf(name, leaked=arguments.leaked))
     return 0
+
+
+def _terms(arguments: argparse.Namespace) -> Terms:
+    """What --until, --invite and --valid ask for."""
+    from vpn.lib.hub import when
+
+    until = None if arguments.until is None else when.parse_until(arguments.until)
+    valid = None
+    if getattr(arguments, "invite", False):
+        valid = when.parse_duration(arguments.valid or VALID, "--valid")
+    elif getattr(arguments, "valid", None):
+        raise InvalidInput("--valid is for invitations; give --invite too")
+    return Terms(until, valid)
 
 
 def _nothing_registered(arguments: argparse.Namespace, name: PeerName | None) -> int:
@@ -164,24 +200,44 @@ def _address(settings: Settings, name: PeerName) -> IPv4Address:
         return hub.peer(name).address
 
 
-def _print_configured(done: Configured, path: Path) -> None:
+def _print_configured(done: Configured, path: Path, dry_run: bool) -> None:
     name = done.peer.name
+    if dry_run:
+        what = "would be registered" if done.new else "is registered already"
+        print(f"{name}: {what} at {done.peer.address}; nothing is changed")
+        return
     print(f"{name}: {'registered' if done.new else 'was registered already'} at {done.peer.address}")
     print(f"  {path}")
-    if done.peer.public_key is None:
+    if done.peer.until is not None:
+        print(f"It expires on {shown(done.peer.until)}.")
+    if done.invitation is not None:
+        print(
+            "Next: hand this file to the component by a safe way, and have it put in place and started. It joins by"
+            f" itself, once, until {shown(done.invitation.expires)}."
+        )
+    elif done.peer.public_key is None:
         print(
             f"Next: copy this file to the component as its config.env, start the component, then here:\n"
             f"  configure_peer.py add {name} PUBLICKEY"
         )
 
 
-def _print_added(done: Added) -> None:
+def _print_added(done: Added, dry_run: bool) -> None:
     name = done.peer.name
+    if dry_run:
+        former = "" if done.replaced is None else f", in place of {done.replaced}"
+        print(
+            f"{name}: {'would get this key' + former if done.changed else 'has this key already'}; nothing is changed"
+        )
+        return
     if not done.changed:
         print(f"{name}: has this key already; nothing changed")
         return
     if done.replaced is not None:
         print(f"{name}: the former key {done.replaced} is replaced and out")
+    if done.peer.standing is not Standing.ENABLED:
+        print(f"{name}: its key is saved, but it is {done.peer.standing.value}: `enable {name}` lets it in")
+        return
     print(f"{name}: added with address {done.peer.address}" + (" and let in" if done.applied else f". {LATER}"))
 
 
@@ -190,9 +246,23 @@ def _print_leaked(done: Removed) -> None:
         print(f"  The key {done.leaked} is marked as leaked: it is refused for ever, whoever comes with it.")
 
 
+def _print_rehearsed(name: PeerName, done: Removed, command: str) -> None:
+    if done.peer is None:
+        print(f"{name}: is not registered; nothing to forget")
+        return
+    parts = [f"lose its key {done.removed_key}"] if done.removed_key is not None else []
+    parts += ["lose its invitation"] if done.withdrawn else []
+    parts += [f"be forgotten, with its address {done.peer.address}"] if command == "removeconf" else []
+    parts += [f"have the key {done.leaked} refused for ever"] if done.leaked is not None else []
+    print(f"{name}: would {', and '.join(parts) or 'not change'}; nothing is changed")
+
+
 def _print_removed(name: PeerName, done: Removed) -> None:
+    if done.withdrawn:
+        print(f"{name}: its invitation is withdrawn")
     if done.removed_key is None:
-        print(f"{name}: has no key; nothing to remove")
+        if not done.withdrawn:
+            print(f"{name}: has no key; nothing to remove")
         _print_leaked(done)
         return
     print(f"{name}: removed" + (", and proven to be out" if done.proven else f". {LATER}"))
@@ -246,6 +316,21 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command == "show":
             child.add_argument("--json", action="store_true", help="for programs")
+        if command == "genconf":
+            child.add_argument(
+                "--invite", action="store_true", help="let the component hand over its key by itself, once"
+            )
+            child.add_argument(
+                "--valid", metavar="DURATION", help=f"of the invitation: 30m, 48h, 7d ({VALID} by default)"
+            )
+        if command in ("genconf", "add"):
+            child.add_argument(
+                "--until",
+                metavar="DATE",
+                help="when the component expires: 2027-01-31, 2027-01-31T18:00 (UTC), or never",
+            )
+        if command in OPTIONS:
+            lives.add_dry_run(child)
         if command in ("remove", "removeconf"):
             child.add_argument("--leaked", action="store_true", help="refuse its key for ever, whoever comes with it")
     audit = commands.add_parser("audit", help="who changed what, and when", description="who changed what, and when")
@@ -268,6 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("target", metavar="TO", help="likewise")
     check.add_argument("port", metavar="PORT", help="such as 1883 or 53/udp")
     backups.add_parsers(commands)
+    lives.add_parsers(commands)
     commands.add_parser("public-key", help="the hub's public key", description="the hub's public key")
     return parser
 

@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         return run_guarded("vpn_server", _health)
     if arguments.command == "page":
         return run_guarded("vpn_server", _page)
-    return run_guarded("vpn_server", lambda: _run(arguments.log_format))
+    run = _serve if arguments.command == "serve" else _run
+    return run_guarded("vpn_server", lambda: run(arguments.log_format))
 
 
 def _run(log_format: str) -> int:
@@ -34,7 +35,15 @@ def _run(log_format: str) -> int:
     from vpn.lib.hub.daemon import HubDaemon
 
     settings = hub_settings.load(os.environ)
-    return HubDaemon(settings, os.environ, logs.start("vpn_server", log_format)).run()
+    return HubDaemon(settings, os.environ, logs.start("vpn_server", log_format), log_format).run()
+
+
+def _serve(log_format: str) -> int:
+    """Only for the daemon, which starts and ends this."""
+    from vpn.lib import logs
+    from vpn.lib.serving import process
+
+    return process.run(hub_settings.load(os.environ), os.environ, logs.start("vpn_server", log_format))
 
 
 def _health() -> int:
@@ -58,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the VPN's hub in the foreground, check its health, or print the address of its page.",
         epilog="State directory: /config, or VPN_CONFIG_DIR. SIGTERM ends the hub, SIGHUP reads its settings again.",
     )
-    parser.add_argument("command", nargs="?", choices=("run", "health", "page"), default="run")
+    commands = ("run", "health", "page", "serve")
+    parser.add_argument("command", nargs="?", choices=commands, metavar="run|health|page", default="run")
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     return parser
 

@@ -51,6 +51,25 @@ def render(variables: Mapping[str, str], header: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def replace(text: str, changes: Mapping[str, str | None]) -> str:
+    """``text`` with these variables set, or taken out where None; all other lines stay as they are.
+
+    A variable that was not there is added at the end.
+    """
+    left = dict(changes)
+    lines = []
+    for raw in text.removeprefix("\ufeff").splitlines():
+        name = raw.strip().removeprefix("export").lstrip().partition("=")[0]
+        if raw.lstrip().startswith("#") or name not in changes:
+            lines.append(raw)
+            continue
+        value = left.pop(name, None)
+        if value is not None:
+            lines.append(f"export {name}={_quote(value)}")
+    lines += [f"export {name}={_quote(value)}" for name, value in left.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
 def _unquote(value: str, where: str) -> str:
     if value[:1] in ("'", '"'):
         quote = value[0]

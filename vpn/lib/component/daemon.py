@@ -12,6 +12,7 @@ from vpn.lib.component import identity, settings as component_settings
 from vpn.lib.component.application import Application, reap
 from vpn.lib.component.joining import Joining
 from vpn.lib.component.link_state import LinkState
+from vpn.lib.component.membership import Membership, Step
 from vpn.lib.component.shield import Shield
 from vpn.lib.errors import DeviceError, InvalidInput, Refused, StateError
 from vpn.lib.signals import SignalWaiter
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vpn.lib.component.settings import Settings
-    from vpn.lib.wireguard.keys import PrivateKey
+    from vpn.lib.wireguard.types import ObservedPeer
 
 INTERVAL = 1.0
 """Seconds between two looks at config.env while there is none."""
@@ -57,6 +58,7 @@ class ComponentDaemon:
         self._shield = Shield(environ, component_settings.INTERFACE, log)
         # Both in seconds of the monotonic clock.
         self._link_at = self._eager_until = 0.0
+        self._settings: Settings | None = None
         self._stamp: tuple[int, ...] | None = None
         self._said = ""
         self._failures = self._replaced = 0
@@ -68,13 +70,13 @@ class ComponentDaemon:
         Raises VpnError for what a person has to put right.
         """
         owner = files.owner_of_state(self._environ, self._folder)
-        key = identity.load_or_make(self._folder, owner)
+        self._member = Membership(self._folder, owner, identity.load_or_make(self._folder, owner), self._log)
         lock = files.Lock(self._folder / identity.WIREGUARD_FOLDER / "daemon.lock", owner=owner)
         if not lock.acquire():
             raise Refused(f"another component runs on {self._folder}; stop it before you start this one")
         with SignalWaiter((*FORWARDED, signal.SIGCHLD), self._hurry) as signals:
             try:
-                return self._loop(key, signals)
+                return self._loop(signals)
             finally:
                 if self._application is not None:
                     self._application.kill()
@@ -89,7 +91,7 @@ class ComponentDaemon:
             self._joining.tunnel.kill()
             self._shield.kill()
 
-    def _loop(self, key: PrivateKey, signals: SignalWaiter) -> int:
+    def _loop(self, signals: SignalWaiter) -> int:
         look_at = 0.0
         while True:
             for number in signals.wait(
@@ -102,7 +104,7 @@ class ComponentDaemon:
                 return status
             tunnel_died = self._joining is not None and not self._joining.tunnel.alive
             if time.monotonic() >= look_at or tunnel_died:
-                pause = self._look(key)
+                pause = self._look()
                 look_at = time.monotonic() + pause
 
     def _receive(self, number: signal.Signals) -> None:
@@ -135,14 +137,16 @@ class ComponentDaemon:
             self._application = self._replacing_since = None
         return None if self._stopping_since is None else 0
 
-    def _look(self, key: PrivateKey) -> float:
+    def _look(self) -> float:
         """One look at config.env and at wg0; seconds until the next."""
-        self._follow_settings(key)
+        self._follow_settings()
         if self._joining is None:
             return INTERVAL
         try:
             now = time.monotonic()
             peer = self._joining.look()
+            if self._member.enrolling:
+                return self._enrol(self._joining, peer, now)
             if now >= self._link_at:
                 self._joining.check_link()
                 self._link_at = now + LINK_INTERVAL
@@ -152,18 +156,18 @@ class ComponentDaemon:
             age = self._joining.age(peer)
             advice = self._state.look(peer, now, age)
             if advice.renew:
+                self._joining.try_elsewhere()
                 self._joining.renew()
             if advice.ask:
                 self._joining.ask()
             if advice.resolve or (advice.ask and not self._joining.resolved):
                 fresh = self._joining.resolve_again()
                 if fresh is not None:
-                    self._log.info(
-                        "the hub %s is at %s now",
-                        self._joining.settings.hub_host,
-                        fresh,
-                        extra={"event": "hub-moved"},
-                    )
+                    where = self._joining.settings.hub_host
+                    self._log.info("the hub %s is at %s now", where, fresh, extra={"event": "hub-moved"})
+            if self._member.look(self._joining, peer, now, advice):
+                self._stamp = self._read_stamp()
+            self._settings = self._joining.settings
             self._failures = 0
             if advice.up:
                 self._replaced = 0
@@ -180,6 +184,19 @@ class ComponentDaemon:
             self._start_application(self._joining.settings)
         return self._state.pause(now) if advice.up or now >= self._eager_until else EAGER_INTERVAL
 
+    def _enrol(self, joining: Joining, peer: ObservedPeer | None, now: float) -> float:
+        """One look of a component that has an invitation; seconds until the next. Raises DeviceError."""
+        step = self._member.enrol(joining, peer, now)
+        assert self._settings is not None
+        if step is Step.CHANGE:
+            self._join(self._settings)
+        elif step is Step.DONE:
+            agreed = self._member.preshared_key or self._settings.preshared_key
+            self._stamp = None
+            # Its own settings, should config.env not have been written.
+            self._follow_settings(self._settings._replace(preshared_key=agreed, invitation=None))
+        return EAGER_INTERVAL
+
     def _restart(self) -> float:
         assert self._joining is not None
         try:
@@ -190,6 +207,7 @@ class ComponentDaemon:
             now = time.monotonic()
             self._state = LinkState(now, self._joining.pace)
             self._link_at, self._eager_until = now + LINK_INTERVAL, now + EAGER_FOR
+            self._member.began(now)
             return EAGER_INTERVAL
         except DeviceError as error:
             pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
@@ -200,14 +218,20 @@ class ComponentDaemon:
     def _protect(self, joining: Joining) -> None:
         self._shield.ensure(joining.settings.allowed_ips, joining.tunnel.device.read().listen_port)
 
-    def _follow_settings(self, key: PrivateKey) -> None:
-        """Read config.env when it has changed. A bad one is named, and the one before it stays in force."""
-        path = self._folder / component_settings.FILE
+    def _read_stamp(self) -> tuple[int, ...] | None:
         try:
-            status = path.lstat()
-            stamp: tuple[int, ...] | None = (status.st_mtime_ns, status.st_size, status.st_ino)
+            status = (self._folder / component_settings.FILE).lstat()
         except FileNotFoundError:
-            stamp = None
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _follow_settings(self, agreed: Settings | None = None) -> None:
+        """Read config.env when it has changed. A bad one is named, and the one before it stays in force.
+
+        ``agreed`` takes the place of one whose invitation has been used.
+        """
+        path = self._folder / component_settings.FILE
+        stamp = self._read_stamp()
         if stamp == self._stamp and (stamp is not None or self._said):
             return
         self._stamp = stamp
@@ -223,28 +247,40 @@ class ComponentDaemon:
             self._say(f"waiting for a good config.env: {error}")
             return
         self._said = ""
-        if self._joining is not None:
-            if fresh == self._joining.settings:
+        if agreed is not None and fresh.invitation is not None:
+            fresh = agreed
+        if self._settings is not None:
+            if fresh == self._settings:
                 return
-            self._log.info("config.env has changed; joining anew", extra={"event": "settings-changed"})
-            if self._application is not None and fresh.application != self._joining.settings.application:
+            if agreed is None:
+                self._log.info("config.env has changed; joining anew", extra={"event": "settings-changed"})
+            if self._application is not None and fresh.lasting != self._settings.lasting:
                 self._log.info("starting the application anew, since its environment has changed")
                 self._application.signal(signal.SIGTERM)
                 self._replacing_since = time.monotonic()
-            self._joining.tunnel.stop()
-        self._joining = Joining(fresh, key, component_settings.INTERFACE, self._environ)
+        try:
+            self._member.settled_on(fresh, time.monotonic())
+        except StateError as error:
+            self._say(str(error))
+            return
+        self._settings = fresh
         self._up = False
         self._failures = 0
-        self._log.info(
-            "joining the hub at %s:%d as %s",
-            fresh.hub_host,
-            fresh.hub_port,
-            fresh.address.ip,
-            extra={"event": "joining"},
-        )
-        self._log.info(
-            "public key %s; on the hub: configure_peer.py add TYPE ID %s", key.public_key(), key.public_key()
-        )
+        place = (fresh.hub_host, fresh.hub_port, fresh.address.ip)
+        self._log.info("joining the hub at %s:%d as %s", *place, extra={"event": "joining"})
+        if fresh.invitation is not None:
+            self._log.info("by invitation, with a key of its own")
+        elif agreed is None:
+            public = self._member.key.public_key()
+            self._log.info("public key %s; on the hub: configure_peer.py add TYPE ID %s", public, public)
+        self._join(fresh)
+
+    def _join(self, settings: Settings) -> None:
+        """Begin anew with a tunnel for these settings."""
+        if self._joining is not None:
+            self._joining.tunnel.stop()
+        guise, key = self._member.guise(settings)
+        self._joining = Joining(guise, key, component_settings.INTERFACE, self._environ)
         self._restart()
 
     def _announce(self, up: bool) -> None:

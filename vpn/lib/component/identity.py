@@ -46,6 +46,13 @@ def load_or_make(folder: Path, owner: files.Owner | None) -> PrivateKey:
             ) from error
 
 
+def put(folder: Path, key: PrivateKey, owner: files.Owner | None) -> None:
+    """Replace the component's private key, once its hub has agreed to another. Raises StateError."""
+    path = folder / WIREGUARD_FOLDER / KEY_FILE
+    with files.Lock(folder / WIREGUARD_FOLDER / "key.lock", owner=owner):
+        files.write(path, f"{key.reveal()}\n".encode(), owner=owner)
+
+
 def _older(path: Path) -> PrivateKey | None:
     try:
         return conf.parse(files.read_text(path), str(path)).private_key

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vpn.lib.component.settings import Settings
-    from vpn.lib.wireguard.keys import PrivateKey
+    from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 KEEPALIVE = 25
 """Seconds; keeps the mapping of most NATs alive (wg(8), PersistentKeepalive)."""
@@ -38,13 +38,39 @@ class Joining:
         self._private_key = private_key
         self.tunnel = Tunnel(interface, settings.implementation, environ)
         self._endpoint: Endpoint | None = None
+        # 0 where the hub is by its latest word, 1 where it was before.
+        self._place = 0
         self._protocol = _question_protocol()
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The component's, as the hub has to know it."""
+        return self._private_key.public_key()
+
+    def rekey(self, private_key: PrivateKey, preshared_key: PresharedKey) -> None:
+        """Speak to the hub with other keys. The interface stays, and connections with it."""
+        self._private_key = private_key
+        self.settings = self.settings._replace(preshared_key=preshared_key)
+        device = self.tunnel.device
+        device.apply(plan(self._wanted(), device.read()))
+
+    def follow(self, settings: Settings) -> None:
+        """Look for the hub at another place. The interface stays."""
+        self.settings = settings
+        self._place = 0
+        self.resolve_again()
+
+    def try_elsewhere(self) -> None:
+        """Where the hub has moved: look for it at its other place, now and then at either."""
+        if self.settings.before is not None:
+            self._place = 1 - self._place
+            self.resolve_again()
 
     def start(self) -> None:
         """Bring wg0 up. A hub name that does not resolve yet is looked up again later."""
         try:
             self.tunnel.start()
-            self._endpoint = resolve(self.settings.hub_host, self.settings.hub_port)
+            self._endpoint = resolve(*self._where())
             device = self.tunnel.device
             device.apply(plan(self._wanted(), device.read()))
             self.tunnel.configure(self.settings.address, self.settings.allowed_ips)
@@ -69,7 +95,7 @@ class Joining:
 
     def resolve_again(self) -> Endpoint | None:
         """Look the hub's name up, and send to its new address if it has one; that address, else None."""
-        fresh = resolve(self.settings.hub_host, self.settings.hub_port)
+        fresh = resolve(*self._where())
         if fresh is None or fresh == self._endpoint:
             return None
         self._endpoint = fresh
@@ -106,6 +132,10 @@ class Joining:
         if peer is None or peer.latest_handshake is None:
             return None
         return max(0.0, time.time() - peer.latest_handshake)
+
+    def _where(self) -> tuple[str, int]:
+        before = self.settings.before
+        return (self.settings.hub_host, self.settings.hub_port) if before is None or not self._place else before
 
     def _wanted(self) -> WantedDevice:
         settings = self.settings

@@ -6,9 +6,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_n
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib import config_env
+from vpn.lib.control import ENDPOINT_BEFORE, INVITATION_EXPIRES, INVITATION_IP, INVITATION_KEY
 from vpn.lib.errors import InvalidInput
 from vpn.lib.wireguard.daemons import Implementation, parse_implementation
-from vpn.lib.wireguard.keys import PresharedKey, PublicKey
+from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vpn.lib.wireguard.types import IPNetwork, parse_port
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INTERFACE = "wg0"
+ENDPOINT = "VPN_SERVER_ENDPOINT"
 FILE = "config.env"
 REQUIRED = (
     "VPN_IP",
@@ -28,8 +30,15 @@ REQUIRED = (
 WIDEST = {4: 8, 6: 16}
 """The shortest prefixes that a VPN may have, by IP version: wider ones hold the addresses of others."""
 
-SECRETS = frozenset({"VPN_SERVER_PSK"})
-"""Variables that the application does not get."""
+KEPT_BACK = frozenset({"VPN_SERVER_PSK", INVITATION_KEY, INVITATION_IP, INVITATION_EXPIRES, ENDPOINT_BEFORE})
+"""Variables that the application does not get: secrets, and what is the daemon's alone."""
+
+
+class Invitation(NamedTuple):
+    """What an invitation lends: a key and an address, good for handing over keys of one's own."""
+
+    private_key: PrivateKey
+    address: IPv4Interface
 
 
 class Settings(NamedTuple):
@@ -37,7 +46,7 @@ class Settings(NamedTuple):
 
     ``hub_host`` is a name or an address without brackets. ``hub_address`` is the hub's inside the VPN: the
     first of its network, where ``config.env`` does not say. ``application`` is the environment for the
-    application, without secrets.
+    application, without secrets. ``before`` is where the hub was before it moved, as host and port.
     """
 
     address: IPv4Interface
@@ -49,6 +58,13 @@ class Settings(NamedTuple):
     allowed_ips: frozenset[IPNetwork]
     implementation: Implementation
     application: tuple[tuple[str, str], ...]
+    invitation: Invitation | None = None
+    before: tuple[str, int] | None = None
+
+    @property
+    def lasting(self) -> tuple[tuple[str, str], ...]:
+        """The application's environment, but for where the hub is: no reason to start it anew."""
+        return tuple(item for item in self.application if item[0] != ENDPOINT)
 
 
 def load(folder: Path, environ: Mapping[str, str]) -> Settings:
@@ -63,8 +79,9 @@ def load(folder: Path, environ: Mapping[str, str]) -> Settings:
         raise InvalidInput(
             f"{path} lacks {', '.join(missing)}; fill it with what `configure_peer.py genconf` wrote on the hub"
         )
-    host, port = _endpoint(values["VPN_SERVER_ENDPOINT"], path)
-    address = _address(values, path)
+    host, port = _endpoint(values, ENDPOINT, path)
+    before = _endpoint(values, ENDPOINT_BEFORE, path) if values.get(ENDPOINT_BEFORE) else None
+    address = _address(values, "VPN_IP", path)
     try:
         allowed_ips = frozenset(ip_network(item.strip()) for item in values["VPN_SERVER_ALLOWED_IPS"].split(","))
     except ValueError as error:
@@ -78,9 +95,12 @@ def load(folder: Path, environ: Mapping[str, str]) -> Settings:
         hub_key = PublicKey.parse(values["VPN_SERVER_PUBLIC_KEY"])
         preshared_key = PresharedKey.parse(values["VPN_SERVER_PSK"])
         implementation = _implementation(values, environ)
+        invitation = None
+        if values.get(INVITATION_KEY):
+            invitation = Invitation(PrivateKey.parse(values[INVITATION_KEY]), _address(values, INVITATION_IP, path))
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
-    application = tuple((name, value) for name, value in values.items() if name not in SECRETS)
+    application = tuple((name, value) for name, value in values.items() if name not in KEPT_BACK)
     hub_address = values.get("FEDBIOMED_NET_IP") or str(_first_host(address, allowed_ips))
     try:
         IPv4Address(hub_address)
@@ -88,25 +108,42 @@ def load(folder: Path, environ: Mapping[str, str]) -> Settings:
         raise InvalidInput(
             f"{path}: FEDBIOMED_NET_IP={hub_address[:60]} is no IPv4 address; copy the file again"
         ) from error
-    return Settings(address, host, port, hub_key, hub_address, preshared_key, allowed_ips, implementation, application)
+    return Settings(
+        address,
+        host,
+        port,
+        hub_key,
+        hub_address,
+        preshared_key,
+        allowed_ips,
+        implementation,
+        application,
+        invitation,
+        before,
+    )
 
 
-def _endpoint(text: str, path: Path) -> tuple[str, int]:
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Host, without brackets, and port of ``host:port``. Raises InvalidInput."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         host = ""
     if not colon or not host or any(character.isspace() for character in host):
-        raise InvalidInput(f"{path}: VPN_SERVER_ENDPOINT={text[:80]} is not host:port; copy the file again")
+        raise InvalidInput("not host:port; copy the file again")
+    return host, parse_port(port)
+
+
+def _endpoint(values: Mapping[str, str], name: str, path: Path) -> tuple[str, int]:
     try:
-        return host, parse_port(port)
+        return parse_endpoint(values[name])
     except InvalidInput as error:
-        raise InvalidInput(f"{path}: VPN_SERVER_ENDPOINT={text[:80]}: {error}") from error
+        raise InvalidInput(f"{path}: {name}={values[name][:80]}: {error}") from error
 
 
-def _address(values: Mapping[str, str], path: Path) -> IPv4Interface:
-    text = f"{values['VPN_IP']}/{values['VPN_SUBNET_PREFIX']}"
+def _address(values: Mapping[str, str], name: str, path: Path) -> IPv4Interface:
+    text = f"{values.get(name, '')}/{values['VPN_SUBNET_PREFIX']}"
     try:
         address = IPv4Interface(text)
         special = address.ip.is_unspecified or address.ip.is_multicast or address.ip.is_loopback
@@ -114,7 +151,7 @@ def _address(values: Mapping[str, str], path: Path) -> IPv4Interface:
             raise ValueError(text)
     except ValueError as error:
         raise InvalidInput(
-            f"{path}: VPN_IP, VPN_SUBNET_PREFIX: {text[:60]} is no address; copy the file again"
+            f"{path}: {name}, VPN_SUBNET_PREFIX: {text[:60]} is no address; copy the file again"
         ) from error
     return address
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import Busy, DeviceError, Refused, StateError, VpnError, describe_os_error
-from vpn.lib.hub import counters, projections, settings as hub_settings, state, status
+from vpn.lib.hub import child, counters, projections, settings as hub_settings, state, status
 from vpn.lib.hub.forwarding import StillForwarding
 from vpn.lib.hub.gate import Gate
 from vpn.lib.hub.keeper import Keeper
@@ -56,10 +56,13 @@ PROJECT_AFTER, PROJECTED_A_SECOND = 1.0, 2000
 class HubDaemon:
     """One hub for one state directory. ``run`` returns the exit status."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], log: logging.Logger) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], log: logging.Logger, log_format: str = "human"
+    ) -> None:
         self._settings = settings
         self._environ = environ
         self._log = log
+        self._child = child.serving(environ, log, log_format)
         self._tunnel = self._new_tunnel()
         self._nft = Nft(environ)
         self._gate = Gate(settings, self._nft, log)
@@ -100,6 +103,7 @@ class HubDaemon:
                 keeper = self._begin(registry)
                 return self._serve(registry, keeper, signals)
             finally:
+                self._child.stop()
                 self._tunnel.stop()
                 self._gate.close()
                 status.clear(self._settings)
@@ -247,6 +251,7 @@ class HubDaemon:
             if not self._tunnel.configured(self._settings.plan.hub):
                 raise DeviceError(f"{self._tunnel.interface} has lost its address, or is gone or down")
             self._gate.look()
+            self._child.look(now)
             self._link_at = time.monotonic() + LINK_INTERVAL
 
     def _bring_up(self, keeper: Keeper) -> None:
@@ -313,6 +318,7 @@ class HubDaemon:
         if fresh == self._settings:
             return keeper
         before, self._settings = self._settings, fresh
+        self._child.restart()
         self._check_at = time.monotonic()
         if (fresh.wireguard, fresh.plan.hub) != (before.wireguard, before.plan.hub):
             self._tunnel.stop()

@@ -118,6 +118,14 @@ def ask_rotation(hub: Hub, name: PeerName, *, dry_run: bool = False) -> Peer:
     return fresh
 
 
+def note_version(hub: Hub, name: PeerName, version: str) -> None:
+    """Remember which release the component says it runs."""
+    with hub.locked(), hub.changing() as change:
+        peer = change.transaction.peer(name)
+        if peer is not None and peer.version != version:
+            change.transaction.put(peer._replace(version=version))
+
+
 def expire(settings: Settings, registry: Registry, clock: float) -> list[PeerName]:
     """End what is due by registry time: peers and invitations; their names. For the daemon, which then looks at wg0."""
     import os

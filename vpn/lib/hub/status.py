@@ -34,7 +34,12 @@ def _path(settings: Settings) -> Path:
 
 def save(settings: Settings, status: Status) -> None:
     """Publish the daemon's status. Not synced: it does not outlive the daemon."""
-    text = config_env.render({"IMPLEMENTATION": status.implementation, "PROBLEM": status.problem.replace("'", "`")})
+    values = {
+        "IMPLEMENTATION": status.implementation,
+        "PROBLEM": status.problem.replace("'", "`"),
+        "PID": str(os.getpid()),
+    }
+    text = config_env.render(values)
     files.write(_path(settings), text.encode(), owner=settings.owner, durable=False)
 
 
@@ -50,6 +55,18 @@ def load(settings: Settings) -> Status | None:
         values = config_env.load(_path(settings))
         return Status(values["IMPLEMENTATION"], values["PROBLEM"])
     except (FileNotFoundError, InvalidInput, StateError, KeyError):
+        return None
+
+
+def daemon_pid(settings: Settings) -> int | None:
+    """The running daemon's process id, None where none runs, or none that can be seen from here."""
+    lock = daemon_lock(settings)
+    if lock.acquire():
+        lock.release()
+        return None
+    try:
+        return int(config_env.load(_path(settings))["PID"])
+    except (FileNotFoundError, InvalidInput, StateError, KeyError, ValueError):
         return None
 
 

@@ -158,6 +158,12 @@ class OpenRegistry:
             while some := rows.fetchmany(200):
                 yield from map(peer_of, some)
 
+    def at(self, address: IPv4Address) -> tuple[Peer | None, int]:
+        """The peer at this address, and how many peers there are."""
+        with translated(self._path):
+            (count,) = self._row("SELECT count(*) FROM peer")
+            return SqliteTransaction(self._database).occupant(address), int(count)
+
     def invitations(self) -> list[Invitation]:
         """All invitations, by type and id, also those that have expired."""
         with translated(self._path):

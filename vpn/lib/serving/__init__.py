@@ -1,1 +1,1 @@
-"""What the hub serves over HTTP while it runs: the page and the metrics. Above ``hub``, which does not know it."""
+"""What the hub serves over HTTP, in a process of its own beside the daemon."""

@@ -112,7 +112,7 @@ class Membership:
             self._log.warning("%s", error)
             return written
         if news.keys is not None:
-            self._log.info("going over to new keys")
+            self._log.info("going over to new keys", extra={"event": "keys-changed"})
             self._pending = news.keys
             self._use(joining, now, pending=True)
         if news.endpoint is not None:
@@ -161,7 +161,7 @@ class Membership:
         except InvalidInput as error:
             self._log.warning("the hub says that it is at %s, which %s", ascii(there[:80]), error)
             return False
-        self._log.info("the hub has moved to %s", there)
+        self._log.info("the hub has moved to %s", there, extra={"event": "hub-moved"})
         application = tuple(
             (name, there if name == component_settings.ENDPOINT else value) for name, value in settings.application
         )

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vpn.lib.hub.settings import Settings
 
 TUNNEL_REPLACED, DRIFT_REPAIRED, FIREWALL_REPAIRED = "tunnel-replaced", "drift-repaired", "firewall-repaired"
-COUNTED = (TUNNEL_REPLACED, DRIFT_REPAIRED, FIREWALL_REPAIRED)
+SERVING_REPLACED = "serving-replaced"
+COUNTED = (TUNNEL_REPLACED, DRIFT_REPAIRED, FIREWALL_REPAIRED, SERVING_REPLACED)
 
 
 class Counters(NamedTuple):

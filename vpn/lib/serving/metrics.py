@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from vpn.lib.errors import VpnError
-from vpn.lib.hub.counters import DRIFT_REPAIRED, FIREWALL_REPAIRED, TUNNEL_REPLACED
+from vpn.lib.hub.counters import DRIFT_REPAIRED, FIREWALL_REPAIRED, SERVING_REPLACED, TUNNEL_REPLACED
 from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
 from vpn.lib.serving.reading import Reader
@@ -154,6 +154,11 @@ class HubCollector(Collector):
             ("tunnel_replaced", TUNNEL_REPLACED, "Times that the WireGuard daemon died or hung, or wg0 was lost."),
             ("drift_repaired", DRIFT_REPAIRED, "Times that wg0 differed from the registry and was put right."),
             ("firewall_repaired", FIREWALL_REPAIRED, "Times that the firewall's table was changed and put back."),
+            (
+                "serving_replaced",
+                SERVING_REPLACED,
+                "Times that the process that serves peers, page and this had ended.",
+            ),
         ):
             yield _one(CounterMetricFamily, name, f"{what} Since the hub's start.", counters.events[event])
 

@@ -134,6 +134,6 @@ def test_a_port_that_is_taken_costs_nobody_the_tunnel(tmp_path: Path, wireguard:
         wait_until(lambda: fetch(hub, f"http://{METRICS}/")[0] == 200, 20, "the port is taken")
         hub.start()
         consortium.joined("node", "node1")
-        wait_until(lambda: "127.0.0.1:9586" in hub.log.read_text(), 20, "the log names the address")
+        wait_until(lambda: "cannot listen on 127.0.0.1 port 9586" in hub.log.read_text(), 20, "the log says so")
         taker.kill()
         wait_until(lambda: "peers" in scrape(hub), 60, "the metrics come once the port is free")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from lab.served import Served
 from tests.serving.exposed import PREFIX
@@ -17,7 +18,7 @@ from vpn.lib.hub.status import Status
 from vpn.lib.serving import metrics, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from vpn.lib.hub.service import Hub
     from vpn.lib.hub.settings import Settings
@@ -116,6 +117,29 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
         for target in panel["targets"]:
             assert target["datasource"] == source
             assert target["expr"].count("(") == target["expr"].count(")")
+
+
+def test_grafanas_own_model_of_a_dashboard_knows_all_that_is_in_it() -> None:
+    read = Dashboard.from_json(DASHBOARD).to_json()
+    written: dict[str, Any] = json.loads(json.dumps(read, default=lambda part: part.to_json()))
+    # What an exported dashboard has for its import, and what Grafana adds for those that it has.
+    beside = {"/__inputs", "/__requires", "/id", "/templating/list[0]/definition"}
+    assert set(unknown(DASHBOARD, written)) == beside
+
+
+def unknown(given: object, known: object, path: str = "") -> Iterator[str]:
+    """The places of what is given and not known."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for name, part in given.items():
+            if name in known:
+                yield from unknown(part, known[name], f"{path}/{name}")
+            else:
+                yield f"{path}/{name}"
+    elif isinstance(given, list) and isinstance(known, list):
+        for number, (part, other) in enumerate(zip(given, known, strict=True)):
+            yield from unknown(part, other, f"{path}[{number}]")
+    elif given != known:
+        yield path
 
 
 def test_no_two_panels_cover_each_other() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vpn.lib import control as protocol
+from vpn.lib.errors import VpnError
 from vpn.lib.serving import control, server
 from vpn.lib.serving.server import Listener
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from vpn.lib.wireguard.types import Endpoint
 
 
-def listeners(settings: Settings, environ: Mapping[str, str]) -> list[Listener]:
-    """Everything that these settings ask for. Raises VpnError for a token of the page that cannot be read."""
+def listeners(settings: Settings, environ: Mapping[str, str], log: logging.Logger) -> list[Listener]:
+    """Everything that these settings ask for, and that can be served."""
 
     def at(place: Endpoint, app: ASGIApp) -> Listener:
         return Listener(str(place.address), place.port, app, early=place.address == settings.plan.hub.ip)
@@ -33,10 +34,13 @@ def listeners(settings: Settings, environ: Mapping[str, str]) -> list[Listener]:
     if settings.page is not None:
         from vpn.lib.serving import page, token
 
-        found.append(at(settings.page, page.application(settings, environ, token.load_or_make(settings))))
+        try:
+            found.append(at(settings.page, page.application(settings, environ, token.load_or_make(settings))))
+        except VpnError as error:
+            log.warning("the page is not served: %s", error, extra={"event": "serving-failed"})
     return found
 
 
 def run(settings: Settings, environ: Mapping[str, str], log: logging.Logger) -> int:
-    """Serve until SIGTERM; the exit status. Raises VpnError as ``listeners`` does."""
-    return server.run(listeners(settings, environ), log)
+    """Serve until SIGTERM; the exit status."""
+    return server.run(listeners(settings, environ, log), log)

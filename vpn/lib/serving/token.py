@@ -59,5 +59,5 @@ def _read(settings: Settings) -> str | None:
     with suppress(OSError):
         files.tighten(where, files.FILE_MODE)
     if len(token) < SHORTEST or not token.isascii() or not token.replace("-", "a").replace("_", "a").isalnum():
-        raise InvalidInput(f"{where} holds no token; delete it, and a new one is made")
+        raise InvalidInput(f"{where} holds no token; delete it and restart the hub, which makes a new one")
     return token

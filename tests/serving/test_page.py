@@ -11,7 +11,7 @@ import pytest
 
 from lab.served import Served
 from tests.hub.peers import key, node
-from vpn.lib.hub import audit_view, listing, status
+from vpn.lib.hub import audit_view, life, listing, status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import guard, page, reading
 from vpn.lib.wireguard.types import Endpoint
@@ -133,6 +133,15 @@ def test_types_and_addresses_are_summed_up(visitor: Visitor) -> None:
         ["researcher", "0", "1", "0", "65,023"],
     ]
     assert "2 of 5 components are active; 2 have a key and are silent." in " ".join(visitor.ask("/").text.split())
+
+
+def test_who_may_not_be_in_is_told(visitor: Visitor, running: Hub) -> None:
+    assert "disabled" not in " ".join(visitor.tables()["By type"][0])
+    life.disable(running, node(3))
+    rows = visitor.tables()["By type"]
+    assert rows[0][4].endswith("disabled")
+    assert rows[2][:5] == ["node", "0", "1", "1", "1"]
+    assert components(visitor, "?state=disabled") == ["node3"]
 
 
 def test_health_is_told_in_words(visitor: Visitor, settings: Settings) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
+from starlette.concurrency import run_in_threadpool
 
 from lab.served import Served
 from tests.hub.peers import node
@@ -16,7 +19,7 @@ from tests.serving.exposed import Exposed, exposed
 from vpn.lib.hub import counters, status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import metrics, reading
-from vpn.lib.serving.reading import Cached
+from vpn.lib.serving.reading import Cached, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -248,6 +251,33 @@ def test_many_who_ask_are_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cached() == 3
     clock.now += 2.0
     assert cached() == 4
+
+
+def test_who_waits_takes_no_thread_of_others() -> None:
+    go_on = threading.Event()
+    most, now = 0, 0
+    lock = threading.Lock()
+
+    def wait() -> None:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        go_on.wait(60)
+        with lock:
+            now -= 1
+
+    async def flood() -> int:
+        crowded = Threads(2)
+        waiting = [asyncio.create_task(crowded.run(wait)) for _ in range(100)]
+        # More than the 40 that all applications share.
+        other = await asyncio.wait_for(run_in_threadpool(lambda: 7), 30)
+        go_on.set()
+        await asyncio.gather(*waiting)
+        return other
+
+    assert asyncio.run(flood()) == 7
+    assert most == 2
 
 
 def test_counters_outlive_a_full_disk(settings: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -20,7 +19,7 @@ from vpn.lib.errors import VpnError
 from vpn.lib.hub.counters import DRIFT_REPAIRED, FIREWALL_REPAIRED, SERVING_REPLACED, TUNNEL_REPLACED
 from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
-from vpn.lib.serving.reading import Reader
+from vpn.lib.serving.reading import Cached, Reader, Threads
 from vpn.lib.serving.traffic import Traffic
 from vpn.lib.version import VERSION
 
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from vpn.lib.serving.reading import Peers
 
 PREFIX = "fedbiomed_vpn"
+FORMATS = 8
+"""Of the exposition, that are kept for a second."""
+
 PROBLEM = 200
 """Characters of the hub's problem that become a label."""
 
@@ -43,9 +45,17 @@ def application(settings: Settings, environ: Mapping[str, str]) -> Starlette:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(HubCollector(Reader(settings, environ)))
 
+    bodies: dict[str, Cached[bytes]] = {}
+    threads = Threads()
+
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body: bytes = await run_in_threadpool(encode, registry)
+        if content_type not in bodies:
+            # Those that there are, are few; whoever thinks of many must not fill the memory.
+            if len(bodies) >= FORMATS:
+                bodies.clear()
+            bodies[content_type] = Cached(lambda: bytes(encode(registry)))
+        body = await threads.run(bodies[content_type])
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     async def elsewhere(_: Request) -> Response:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
@@ -27,11 +26,11 @@ from vpn.lib.registry.peer import PeerType
 from vpn.lib.serving import choice, history
 from vpn.lib.serving.guard import Guard
 from vpn.lib.serving.history import History
-from vpn.lib.serving.reading import Reader
+from vpn.lib.serving.reading import Reader, Threads
 from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -87,9 +86,9 @@ def application(settings: Settings, environ: Mapping[str, str], token: str) -> S
 
     return Starlette(
         routes=[
-            Route("/", page.components),
-            Route("/access", page.access),
-            Route("/audit", page.audit),
+            Route("/", page.answering(page.components)),
+            Route("/access", page.answering(page.access)),
+            Route("/audit", page.answering(page.audit)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
@@ -107,12 +106,13 @@ def application(settings: Settings, environ: Mapping[str, str], token: str) -> S
 
 
 class Page:
-    """What is answered. The methods are called in threads of their own, many at a time."""
+    """What is answered. The answers are made in threads, a few at a time."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._reader = Reader(settings, environ)
         self._history = History()
+        self._threads = Threads()
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -122,12 +122,20 @@ class Page:
         )
         self._templates.globals |= {"hub": settings.public_address or str(settings.plan.hub.ip), "release": VERSION}
 
+    def answering(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """The answer, made in one of this page's threads."""
+
+        async def answered(request: Request) -> Response:
+            return await self._threads.run(lambda: answer(request))
+
+        return answered
+
     async def remember(self) -> None:
         """Note how old handshakes are, again and again; for ever."""
         while True:
             started = time.monotonic()
             with suppress(VpnError):
-                await run_in_threadpool(self._note)
+                await self._threads.run(self._note)
             took = time.monotonic() - started
             await asyncio.sleep(max(history.EVERY - took, history.EVERY * took))
 

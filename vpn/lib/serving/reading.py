@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+
 from vpn.lib.errors import DeviceError, VpnError
 from vpn.lib.hub import counters, matrix, state, status
 from vpn.lib.hub.listing import View
@@ -100,6 +102,20 @@ class Cached(Generic[_Value]):
                 raise self._error
             assert self._value is not None
             return self._value
+
+
+class Threads:
+    """A few threads for one application's work: however many ask, those of the other applications stay free."""
+
+    def __init__(self, count: int = 4) -> None:
+        self._count = count
+        self._limiter: CapacityLimiter | None = None
+
+    async def run(self, work: Callable[[], _Value]) -> _Value:
+        """What the work returns, or raises."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(self._count)
+        return await to_thread.run_sync(work, limiter=self._limiter)
 
 
 class Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from contextlib import contextmanager, suppress
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import uvicorn
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterator, Sequence
 
     from starlette.types import ASGIApp
@@ -48,6 +48,8 @@ class _Server(uvicorn.Server):
 
 def run(listeners: Sequence[Listener], log: logging.Logger) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. An address that cannot be listened on is tried again."""
+    # What strangers send that is no HTTP is no news.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     asyncio.run(_Servers(log).serve(listeners))
     return 0
 

@@ -17,6 +17,7 @@ from lab.served import Served
 from tests.hub.peers import node
 from tests.serving.exposed import Exposed, exposed
 from vpn.lib.hub import counters, status
+from vpn.lib.hub.outcomes import Terms
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import metrics, reading
 from vpn.lib.serving.reading import Cached, Threads
@@ -104,6 +105,12 @@ def test_without_nft_the_rest_is_told(running: Hub, settings: Settings) -> None:
         found = scrape(served)
     assert "denied_packets_total" not in found
     assert found["hub_healthy"][()] == 1
+
+
+def test_invitations_are_counted(served: Served, running: Hub) -> None:
+    assert scrape(served)["invitations_open"] == {(): 0}
+    running.genconf(node(7), Terms(valid=3600.0))
+    assert scrape(served)["invitations_open"] == {(): 1}
 
 
 def test_addresses_left_follow_the_components(served: Served, running: Hub) -> None:

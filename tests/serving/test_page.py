@@ -12,6 +12,7 @@ import pytest
 from lab.served import Served
 from tests.hub.peers import key, node
 from vpn.lib.hub import audit_view, life, listing, status
+from vpn.lib.hub.outcomes import Terms
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import guard, page, reading
 from vpn.lib.wireguard.types import Endpoint
@@ -142,6 +143,16 @@ def test_who_may_not_be_in_is_told(visitor: Visitor, running: Hub) -> None:
     assert rows[0][4].endswith("disabled")
     assert rows[2][:5] == ["node", "0", "1", "1", "1"]
     assert components(visitor, "?state=disabled") == ["node3"]
+
+
+def test_who_is_invited_is_told_without_the_invitations_keys(visitor: Visitor, running: Hub) -> None:
+    assert "Invitations that can be used" not in visitor.tables()
+    running.genconf(node(7), Terms(valid=3600.0))
+    assert visitor.tables()["Invitations that can be used"][1:] == [["node node7", "1970-01-12 14:46:40"]]
+    (invitation,) = running.invitations()
+    text = visitor.ask("/").text
+    assert invitation.private_key.reveal() not in text
+    assert invitation.preshared_key.reveal() not in text
 
 
 def test_health_is_told_in_words(visitor: Visitor, settings: Settings) -> None:

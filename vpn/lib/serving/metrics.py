@@ -137,7 +137,9 @@ class HubCollector(Collector):
     def _log(self) -> Iterator[Metric]:
         log = self._reader.log()
         at = 0.0 if log.backup is None else log.backup.entry.at
-        yield _one(GaugeMetricFamily, "invitations_open", "Invitations that can be used.", log.invitations)
+        yield _one(
+            GaugeMetricFamily, "invitations_open", "Invitations that can be used.", len(self._reader.invitations())
+        )
         yield _one(CounterMetricFamily, "audit_entries", "Entries of the audit log.", log.entries)
         yield _one(
             GaugeMetricFamily, "last_backup_timestamp_seconds", "When the last backup was made; 0 for never.", at

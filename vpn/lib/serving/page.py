@@ -167,6 +167,7 @@ class Page:
             shown=[self._row(view) for view in rows.views],
             columns=[_Column(rows.choice, order, name) for order, name in COLUMNS.items()],
             around=_around(rows.choice, rows.pages),
+            invitations=[(str(one.name), _moment(one.expires)) for one in self._reader.invitations()],
             line=(history.WIDTH, history.HEIGHT),
         )
 
@@ -215,9 +216,13 @@ class Page:
         return Row._make((*listing.row(view), self._history.line(view.peer.public_key)))
 
     def _show(self, name: str, status: int = 200, *, at: float = 0.0, **values: Any) -> Response:
-        values["at"] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) if at else ""
+        values["at"] = _moment(at) if at else ""
         values["carried"] = self._reader.implementation() if at else ""
         return HTMLResponse(self._templates.get_template(name).render(values), status)
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
 class _Column:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vpn.lib.hub.matrix import Matrix
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.audit import Record
-    from vpn.lib.registry.peer import Peer
+    from vpn.lib.registry.peer import Peer, PeerName
     from vpn.lib.registry.store import Registry
     from vpn.lib.wireguard.types import ObservedDevice
 
@@ -63,12 +63,18 @@ class Addresses(NamedTuple):
     quarantined: int
 
 
+class Invited(NamedTuple):
+    """Somebody with an invitation that can be used, and until when (Unix time)."""
+
+    name: PeerName
+    expires: float
+
+
 class Log(NamedTuple):
-    """Of the audit log: how long it is, and the latest backup in it. And how many invitations can be used."""
+    """Of the audit log: how long it is, and the latest backup in it."""
 
     entries: int
     backup: Record | None
-    invitations: int
 
     @property
     def since_backup(self) -> int:
@@ -127,6 +133,7 @@ class Reader:
         self.peers = Cached(self._peers)
         self.addresses = Cached(self._addresses)
         self.log = Cached(self._log)
+        self.invitations = Cached(self._invitations)
         self.matrix = Cached(self._matrix)
 
     def counters(self) -> Counters | None:
@@ -193,8 +200,14 @@ class Reader:
         registry = self._open()
         try:
             backup = registry.latest(1, command="backup")
-            invitations = sum(not invitation.expired for invitation in registry.invitations())
-            return Log(registry.chain().entries, backup[0] if backup else None, invitations)
+            return Log(registry.chain().entries, backup[0] if backup else None)
+        finally:
+            registry.close()
+
+    def _invitations(self) -> list[Invited]:
+        registry = self._open()
+        try:
+            return [Invited(one.name, one.expires) for one in registry.invitations() if not one.expired]
         finally:
             registry.close()
 

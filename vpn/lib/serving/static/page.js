@@ -15,9 +15,14 @@
   let paused = false;
   let over = false;
 
+  // The same words again would be read out again.
+  function say(words) {
+    if (freshness.textContent !== words) freshness.textContent = words;
+  }
+
   function show() {
     button.textContent = paused ? "Go on" : "Pause";
-    freshness.textContent = paused ? "Paused." : "Renewed every 2 s.";
+    say(paused ? "Paused." : "Renewed every 2 s.");
   }
 
   button.addEventListener("click", () => {
@@ -52,7 +57,7 @@
       show();
     } catch (error) {
       document.body.classList.add("stale");
-      freshness.textContent = error instanceof TypeError ? "The hub does not answer; trying on." : error.message;
+      say(error instanceof TypeError ? "The hub does not answer; trying on." : error.message);
     }
   }
 

@@ -155,8 +155,9 @@ class ComponentDaemon:
                 self._protect(self._joining)
             age = self._joining.age(peer)
             advice = self._state.look(peer, now, age)
+            if advice.renew or not advice.up:
+                self._joining.try_elsewhere(now)
             if advice.renew:
-                self._joining.try_elsewhere()
                 self._joining.renew()
             if advice.ask:
                 self._joining.ask()

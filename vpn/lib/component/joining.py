@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 KEEPALIVE = 25
 """Seconds; keeps the mapping of most NATs alive (wg(8), PersistentKeepalive)."""
 
+TRY_EACH = 6.0
+"""Seconds at each of the hub's two places: a handshake that is lost is repeated after 5 (whitepaper, REKEY_TIMEOUT)."""
+
 DISCARD = 9
 """The UDP port of the packets that only make the tunnel work (RFC 863)."""
 
@@ -40,6 +43,7 @@ class Joining:
         self._endpoint: Endpoint | None = None
         # 0 where the hub is by its latest word, 1 where it was before.
         self._place = 0
+        self._place_at = time.monotonic()
         self._protocol = _question_protocol()
 
     @property
@@ -57,13 +61,13 @@ class Joining:
     def follow(self, settings: Settings) -> None:
         """Look for the hub at another place. The interface stays."""
         self.settings = settings
-        self._place = 0
+        self._place, self._place_at = 0, time.monotonic()
         self.resolve_again()
 
-    def try_elsewhere(self) -> None:
-        """Where the hub has moved: look for it at its other place, now and then at either."""
-        if self.settings.before is not None:
-            self._place = 1 - self._place
+    def try_elsewhere(self, now: float) -> None:
+        """Where the hub has moved and does not answer: look for it at either place, some seconds each."""
+        if self.settings.before is not None and now - self._place_at >= TRY_EACH:
+            self._place, self._place_at = 1 - self._place, now
             self.resolve_again()
 
     def start(self) -> None:

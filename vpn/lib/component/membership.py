@@ -135,11 +135,12 @@ class Membership:
 
     def _use(self, joining: Joining, now: float, *, pending: bool) -> None:
         assert self._pending is not None
+        # Before anything can fail: a daemon that takes no other key while it runs is started anew with it.
+        self._using_pending, self._since = pending, now
         if pending:
             joining.rekey(self._pending.private_key, self._pending.preshared_key)
         else:
             joining.rekey(self._key, self.preshared_key or component_settings.load(self._folder, {}).preshared_key)
-        self._using_pending, self._since = pending, now
         joining.ask()
 
     def _settle(self, keys: NextKeys) -> bool:

@@ -150,7 +150,7 @@ class HubDaemon:
         keeper = Keeper(self._settings, registry, self._tunnel, self._log)
         self._check_at = time.monotonic()
         try:
-            self._bring_up(keeper)
+            self._bring_up_at_first(keeper)
         except StillForwarding as error:
             # The hub waits for its rules, unhealthy, and is ready once it has them.
             self._postpone(error)
@@ -165,6 +165,16 @@ class HubDaemon:
             extra={"event": "hub-ready"},
         )
         return keeper
+
+    def _bring_up_at_first(self, keeper: Keeper) -> None:
+        """Once more where the daemon ends at its start: gotatun 0.10.2 now and then panics there."""
+        try:
+            self._bring_up(keeper)
+        except DeviceError as error:
+            if self._tunnel.implementation is Implementation.KERNEL:
+                raise
+            self._log.warning("%s; starting it once more", error)
+            self._bring_up(keeper)
 
     def _serve(self, registry: Registry, keeper: Keeper, signals: SignalWaiter) -> int:
         while True:

@@ -85,7 +85,7 @@ lets it read its settings and policy.toml again. Exit status: 0 done or healthy,
         nargs="?",
         choices=("run", "health", "doctor", "serve"),  # serve: what the daemon starts
         default="run",
-        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what to do where it is not",
+        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what keeps it from that",
     )
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     parser.add_argument("--json", action="store_true", help="of the doctor, for programs")

@@ -107,7 +107,7 @@ def test_files_are_offered_where_files_are_due(bash: Bash) -> None:
 
 
 def test_the_other_commands_are_completed_too(bash: Bash) -> None:
-    assert bash.offers("vpn_server", "") == ["run", "health", "doctor"]
+    assert bash.offers("vpn_server", "") == ["run", "health", "doctor", "page"]
     assert bash.offers("vpn_server", "--log-format", "") == ["human", "json"]
     assert bash.offers("vpn_client", "") == ["run", "public-key", "health", "environment", "doctor"]
     assert bash.offers("vpn_client", "run", "") == ["--"]

@@ -58,7 +58,7 @@ def test_components_are_counted_by_type_and_state(served: Served) -> None:
         ("node", "registered"): 1,
         ("researcher", "added"): 1,
     }
-    assert len(found["peers"]) == 15, "those that are none are 0, not absent"
+    assert len(found["peers"]) == 18, "those that are none are 0, not absent"
 
 
 def test_ages_and_traffic_are_by_type(served: Served) -> None:

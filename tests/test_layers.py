@@ -45,6 +45,7 @@ WHY = {
 }
 
 HEAVY = ["dataclasses", "inspect", "logging", "pyroute2", "cryptography", "subprocess", "json", "asyncio", "wgconfig"]
+HEAVY += ["csv", "rich", "segno"]
 
 
 def layer(module: str) -> str | None:

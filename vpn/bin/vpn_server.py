@@ -6,24 +6,25 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import Parser, report, run_guarded
+from vpn.bin import COMPLETE, Parser, report, run_guarded
 from vpn.lib.files import state_path
 from vpn.lib.hub import settings as hub_settings
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done or healthy, 1 failed or unhealthy, 2 usage)."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [COMPLETE]:
+        from vpn.bin import completion
+
+        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health", "doctor")})
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(given)
     if arguments.json and arguments.command != "doctor":
         parser.error("--json is of `doctor`")
     if arguments.command == "health":
@@ -64,15 +65,28 @@ def _doctor(*, as_json: bool) -> int:
     return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="vpn_server.py",
-        description="Run the VPN's hub in the foreground, check its health, or let its doctor say what is wrong with it"
-        " and what to do.",
-        epilog="State directory: /config, or VPN_CONFIG_DIR. SIGTERM ends the hub, SIGHUP reads its settings again.",
+        description="Run the VPN's hub in the foreground, tell whether it is healthy, or say what is wrong with it and"
+        " what to do.",
+        epilog="""examples:
+  vpn_server.py                          run the hub
+  vpn_server.py --log-format json
+  vpn_server.py health                   `healthy`, status 0, or `unhealthy: REASON`, status 1
+  vpn_server.py doctor                   each check in a line, with what to do
+
+State directory: /config, or VPN_CONFIG_DIR; its config.env needs VPN_SERVER_PUBLIC_ADDR. SIGTERM ends the hub, SIGHUP
+lets it read its settings and policy.toml again. Exit status: 0 done or healthy, 1 failed or unhealthy, 2 usage.""",
     )
-    commands = ("run", "health", "doctor", "serve")
-    parser.add_argument("command", nargs="?", choices=commands, metavar="run|health|doctor", default="run")
+    parser.add_argument(
+        "command",
+        metavar="COMMAND",
+        nargs="?",
+        choices=("run", "health", "doctor", "serve"),  # serve: what the daemon starts
+        default="run",
+        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what to do where it is not",
+    )
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     parser.add_argument("--json", action="store_true", help="of the doctor, for programs")
     return parser

@@ -36,6 +36,11 @@ def unhealthy(folder: Path, environ: Mapping[str, str], check: Sequence[str] = (
         return f"{folder / component_settings.FILE} is not there; copy the one there that `genconf` wrote on the hub"
     except (InvalidInput, StateError) as error:
         return str(error)
+    if settings.invitation is not None:
+        return (
+            f"the invitation is not used yet; `vpn_client run` uses it, if the hub at {settings.hub_host}, UDP port"
+            f" {settings.hub_port}, is reachable, and says in its log why it cannot"
+        )
     try:
         peer = device(settings).read().peers.get(settings.hub_key)
     except DeviceMissing:

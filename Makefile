@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BORINGTUN = 0.7.1
 GOTATUN = 0.10.2
-PACKAGES = ca-certificates cargo-web gcc iproute2 iputils-ping libc6-dev libcap2-bin make mosquitto mosquitto-clients \
-	nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
+PACKAGES = ca-certificates cargo-web chromium-headless-shell gcc iproute2 iputils-ping libc6-dev libcap2-bin make \
+	mosquitto mosquitto-clients nftables procps python3-venv rustc-web strace util-linux wireguard-go wireguard-tools
 
 MACHINE_PACKAGES = cpio e2fsprogs mmdebstrap qemu-system-x86
 MACHINE_PROGRAMS = cpio mke2fs mmdebstrap qemu-system-x86_64
@@ -54,7 +54,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: setup
+unit: setup .tools/bin/promtool
 	$(BIN)/python -m pytest -n 2 -m "not system and not containers and not fedbiomed" $(IN_PYTEST)
 
 system: setup
@@ -126,6 +126,14 @@ $(VENV)/ready: setup.cfg pyproject.toml .tools/packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat --editable '.[test]'
 	@touch $@
+
+# The program that checks, and no more: the package would start a server on this machine.
+.tools/bin/promtool: | .tools/packages
+	@mkdir -p .tools/prometheus
+	cd .tools/prometheus && { apt-get -q -o APT::Sandbox::User=root download prometheus || \
+		{ apt-get update -q && apt-get -q -o APT::Sandbox::User=root download prometheus; }; }
+	dpkg-deb --fsys-tarfile .tools/prometheus/prometheus_*.deb | tar -x -C .tools --strip-components=2 ./usr/bin/promtool
+	rm -r .tools/prometheus
 
 # Debian's own cargo and rustc, whatever else is on the PATH: cargo-web is new enough, the others may not be.
 .tools/bin/boringtun-cli: | .tools/packages

@@ -20,6 +20,7 @@ SMALL, LARGE = 10, 10_000
 ROUNDS = 15
 BATCH = 500
 TABLES = ("genconf", "add")
+PAGE, METRICS = "127.0.0.1:8080", "127.0.0.1:9586"
 
 
 class Result(NamedTuple):
@@ -109,6 +110,23 @@ def tables(hub: Hub) -> list[Result]:
         )
         for name, limit in (("genconf", 5), ("add", 5))
     ] + [Result(f"`{name} --from`, {LARGE} lines (s)", f"{medians[name]:.2f} s", medians[name], 5) for name in TABLES]
+
+
+def served(hub: Hub) -> list[Result]:
+    """The page and the metrics against ``list --json``, on a hub that is started anew with them."""
+    with (hub.folder / "config.env").open("a") as settings:
+        settings.write(f"export VPN_PAGE={PAGE}\nexport VPN_METRICS={METRICS}\n")
+    hub.start(wait=120)
+    link = hub.host.run([*script("vpn_server"), "page"]).stdout.strip()
+    seconds = on_host(hub, "loading", given=[link, f"http://{METRICS}/metrics"])
+    timed = on_host(
+        hub, "timing", given=[{"name": "list", "command": [*script("configure_peer"), "list", "--json"]}] * 5
+    )
+    listed = statistics.median(own for own, _ in timed["list"])
+    return [
+        Result(f"{name} : `list --json`, {LARGE} peers", f"{own:.3f} s : {listed:.3f} s", own / listed, 1.5)
+        for name, own in zip(("the page, first load", "metrics, a scrape"), seconds.values(), strict=True)
+    ]
 
 
 def one_get(host: Host) -> float:
@@ -208,6 +226,8 @@ def large_hub(network: Network, folder: Path) -> list[Result]:
     start = statistics.median(starts)
     text = f"{start:.2f} s : {bare:.2f} s"
     results.append(Result(f"hub start : bare loop, {LARGE} peers", text, start / bare, 1.3))
+    hub.stop()
+    results += served(hub)
     hub.stop()
     return results
 

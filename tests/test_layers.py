@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WHY = {
     "wireguard": "it knows no hub and no type of peer, so that it can be used on its own",
     "component": "a component is installed at a hospital: nothing of the hub or its registry belongs there",
+    "hub": "the hub works without what is served of it, and the daemon does not load it",
     "nft": "hub and component load their tables with it, and a component knows nothing of peers and policies",
     "probes": "every machine is looked at with it, also a host that has nothing of the project but its own tool",
     "registry": "the hub stands on the registry, and a second registry is to fit under the same hub",
@@ -46,6 +47,7 @@ WHY = {
 
 HEAVY = ["dataclasses", "inspect", "logging", "pyroute2", "cryptography", "subprocess", "json", "asyncio", "wgconfig"]
 HEAVY += ["csv", "rich", "segno"]
+HEAVY += ["starlette", "uvicorn", "jinja2", "prometheus_client"]
 
 
 def layer(module: str) -> str | None:

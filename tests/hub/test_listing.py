@@ -15,6 +15,7 @@ from tests.registry.snapshot import mode_of
 from vpn.lib.hub import listing, status
 from vpn.lib.hub.listing import View
 from vpn.lib.hub.status import Status
+from vpn.lib.registry.peer import Standing
 from vpn.lib.wireguard.types import Endpoint, ObservedPeer
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ def test_the_age_of_a_handshake(hub: Hub, handshake: float | None, age: float | 
     peer = hub.genconf(node(1)).peer._replace(public_key=key(1))
     view = View(peer, ObservedPeer(key(1), None, frozenset(), None, 0, handshake, 0, 0), 1000.0)
     assert (view.age, view.state) == (age, state)
+
+
+@pytest.mark.parametrize("standing", [Standing.DISABLED, Standing.EXPIRED])
+def test_who_may_not_be_in_is_not_active_whatever_wg0_says(hub: Hub, standing: Standing) -> None:
+    peer = hub.genconf(node(1)).peer._replace(public_key=key(1), standing=standing)
+    view = View(peer, ObservedPeer(key(1), None, frozenset(), None, 0, 1000.0, 0, 0), 1000.0)
+    assert view.state == standing.value
+    assert set(listing.STATES) == {"active", "added", "registered", *(one.value for one in Standing)} - {"enabled"}
 
 
 def test_a_status_is_what_was_published(hub: Hub, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,3 +145,42 @@ def test_a_long_value_is_cut_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         loaded(tmp_path, VPN_SERVER_PORT="9" * 5000)
     assert len(str(caught.value)) < 300
+
+
+def test_nothing_is_served_unless_it_is_asked_for(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    assert (settings.metrics, settings.metrics_per_peer, settings.page) == (None, False, None)
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:9586", "10.220.0.1:9586", "0.0.0.0:1", "[::1]:9586", "192.0.2.1:65535"])
+def test_metrics_are_served_wherever_the_administrator_says(tmp_path: Path, place: str) -> None:
+    assert str(loaded(tmp_path, VPN_METRICS=place).metrics) == place
+    assert loaded(tmp_path, VPN_METRICS_PER_PEER="true").metrics_per_peer
+
+
+@pytest.mark.parametrize("name", ["VPN_METRICS", "VPN_PAGE"])
+@pytest.mark.parametrize(
+    "place", ["9586", ":9586", "localhost:9586", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:1", "224.0.0.1:1"]
+)
+def test_what_is_no_place_to_serve_at_is_refused(tmp_path: Path, name: str, place: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name}={re.escape(place)}: not an address"):
+        loaded(tmp_path, **{name: place})
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:8080", "127.9.9.9:1", "[::1]:8080", "10.220.0.1:8080"])
+def test_the_page_is_for_this_machine_or_the_vpn(tmp_path: Path, place: str) -> None:
+    assert str(loaded(tmp_path, VPN_PAGE=place).page) == place
+
+
+@pytest.mark.parametrize(
+    "place", ["0.0.0.0:8080", "192.0.2.1:8080", "[::]:8080", "10.221.0.2:8080", "[2001:db8::1]:80"]
+)
+def test_the_page_is_for_nobody_else(tmp_path: Path, place: str) -> None:
+    with pytest.raises(InvalidInput, match=r"VPN_PAGE=.*: neither a loopback address nor the hub's .*; write 127"):
+        loaded(tmp_path, VPN_PAGE=place)
+
+
+def test_page_and_metrics_need_a_place_each(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="VPN_METRICS is there already; choose another port"):
+        loaded(tmp_path, VPN_PAGE="127.0.0.1:8080", VPN_METRICS="127.0.0.1:8080")
+    assert loaded(tmp_path, VPN_PAGE="127.0.0.1:8080", VPN_METRICS="127.0.0.1:8081").page

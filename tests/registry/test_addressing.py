@@ -55,6 +55,7 @@ def test_addresses_are_unique_inside_the_range_and_never_special(
     hub_address = IPv4Address("10.220.0.0") + hub
     whole = plan(f"{hub_address}/14")._replace(ranges=dict.fromkeys(PeerType, network))
     handed = list(handed_out(whole, peer_type))
+    assert whole.capacity(peer_type) == len(handed)
     special = {hub_address, network.network_address, network.broadcast_address}
     special |= {address for address in network if int(address) & 0xFF in (0, 255)}
     if peer_type is PeerType.MANAGEMENT:

@@ -118,6 +118,28 @@ def test_the_log_can_only_grow(path: Path, registry: SqliteRegistry) -> None:
     assert rows == [(1.5, 7, "genconf", "node", "node2", what) for what in ("first", "second")]
 
 
+def test_the_end_of_the_log_is_read_backwards_and_by_command(registry: SqliteRegistry) -> None:
+    assert registry.latest(3) == []
+    for number in range(1, 8):
+        with registry.transaction() as transaction:
+            transaction.log(LogEntry(float(number), 0, "backup" if number in (2, 5) else "add", None, "something"))
+    assert [record.number for record in registry.latest(3)] == [7, 6, 5]
+    assert [record.number for record in registry.latest(3, before=5)] == [4, 3, 2]
+    assert [record.number for record in registry.latest(9, before=2)] == [1]
+    assert [record.number for record in registry.latest(1, command="backup")] == [5]
+    assert [record.number for record in registry.latest(2, 5, "backup")] == [2]
+    assert list(registry.records())[-3:] == registry.latest(3)[::-1]
+
+
+def test_what_was_released_since_is_told(registry: SqliteRegistry) -> None:
+    with registry.transaction() as transaction:
+        transaction.delete(peer(2).name, 2000.0)
+        transaction.delete(peer(3).name, 3000.0)
+    assert registry.released(3000.0) == []
+    assert registry.released(2999.0) == [peer(3).address]
+    assert set(registry.released(0.0)) == {peer(2).address, peer(3).address}
+
+
 def test_deleting_releases_and_putting_takes_again(registry: SqliteRegistry) -> None:
     with registry.transaction() as transaction:
         transaction.delete(peer(3).name, 2000.0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_server.py: the hub's daemon, its health check, and its doctor."""
+"""vpn_server.py: the hub's daemon, its health check, its doctor, and the way to its page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from vpn.bin import COMPLETE, Parser, report, run_guarded
 from vpn.lib.files import state_path
 from vpn.lib.hub import settings as hub_settings
 
+COMMANDS = ("run", "health", "doctor", "page")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (0 done or healthy, 1 failed or unhealthy, 2 usage)."""
@@ -22,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     if given[:1] == [COMPLETE]:
         from vpn.bin import completion
 
-        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: ("run", "health", "doctor")})
+        return completion.answer("vpn_server", _parser(), given[1:], {"command": lambda _: COMMANDS})
     parser = _parser()
     arguments = parser.parse_args(given)
     if arguments.json and arguments.command != "doctor":
@@ -31,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         return run_guarded("vpn_server", _health)
     if arguments.command == "doctor":
         return run_guarded("vpn_server", lambda: _doctor(as_json=arguments.json))
+    if arguments.command == "page":
+        return run_guarded("vpn_server", _page)
     run = _serve if arguments.command == "serve" else _run
     return run_guarded("vpn_server", lambda: run(arguments.log_format))
 
@@ -59,6 +63,13 @@ def _health() -> int:
     return 0 if problem is None else 1
 
 
+def _page() -> int:
+    from vpn.lib.serving import token
+
+    print(token.url(hub_settings.load(os.environ)))
+    return 0
+
+
 def _doctor(*, as_json: bool) -> int:
     from vpn.lib.hub import doctor
 
@@ -75,6 +86,7 @@ def _parser() -> Parser:
   vpn_server.py --log-format json
   vpn_server.py health                   `healthy`, status 0, or `unhealthy: REASON`, status 1
   vpn_server.py doctor                   each check in a line, with what to do
+  vpn_server.py page                     the link to the hub's page (VPN_PAGE)
 
 State directory: /config, or VPN_CONFIG_DIR; its config.env needs VPN_SERVER_PUBLIC_ADDR. SIGTERM ends the hub, SIGHUP
 lets it read its settings and policy.toml again. Exit status: 0 done or healthy, 1 failed or unhealthy, 2 usage.""",
@@ -83,9 +95,10 @@ lets it read its settings and policy.toml again. Exit status: 0 done or healthy,
         "command",
         metavar="COMMAND",
         nargs="?",
-        choices=("run", "health", "doctor", "serve"),  # serve: what the daemon starts
+        choices=(*COMMANDS, "serve"),  # serve: what the daemon starts
         default="run",
-        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what to do where it is not",
+        help="run: run the hub (the default); health: tell whether it is healthy; doctor: say what to do where it is"
+        " not; page: print the link to its page",
     )
     parser.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     parser.add_argument("--json", action="store_true", help="of the doctor, for programs")

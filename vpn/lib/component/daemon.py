@@ -112,7 +112,7 @@ class ComponentDaemon:
         if number is signal.SIGCHLD:
             return
         if number in (signal.SIGTERM, signal.SIGINT) and self._stopping_since is None:
-            self._log.info("stopping: %s", number.name)
+            self._log.info("stopping: %s", number.name, extra={"event": "component-stopping"})
             self._stopping_since = time.monotonic()
         if self._application is not None:
             self._application.signal(number)
@@ -122,11 +122,15 @@ class ComponentDaemon:
         if self._application is not None:
             status = self._application.status
             if status is None and time.monotonic() >= self._deadline():
-                self._log.warning("the application did not end within %.0f s of SIGTERM; killing it", STOP_PATIENCE)
+                self._log.warning(
+                    "the application did not end within %.0f s of SIGTERM; killing it",
+                    STOP_PATIENCE,
+                    extra={"event": "application-killed"},
+                )
                 self._application.kill()
                 status = self._application.status
             if status is not None:
-                self._log.info("the application has ended with status %d", status)
+                self._log.info("the application has ended with status %d", status, extra={"event": "application-ended"})
                 self._application.close()
             if status is None or self._replacing_since is None:
                 return status
@@ -160,7 +164,8 @@ class ComponentDaemon:
             if advice.resolve or (advice.ask and not self._joining.resolved):
                 fresh = self._joining.resolve_again()
                 if fresh is not None:
-                    self._log.info("the hub %s is at %s now", self._joining.settings.hub_host, fresh)
+                    where = self._joining.settings.hub_host
+                    self._log.info("the hub %s is at %s now", where, fresh, extra={"event": "hub-moved"})
             if self._member.look(self._joining, peer, now, advice):
                 self._stamp = self._read_stamp()
             self._settings = self._joining.settings
@@ -168,7 +173,7 @@ class ComponentDaemon:
             if advice.up:
                 self._replaced = 0
         except DeviceError as error:
-            self._log.warning("%s; replacing it", error)
+            self._log.warning("%s; replacing it", error, extra={"event": "tunnel-replaced"})
             self._joining.tunnel.stop(patience=0)
             # One that fails again and again is not replaced ten times a second.
             pause = BACK_OFF[min(self._replaced, len(BACK_OFF) - 1)]
@@ -208,7 +213,7 @@ class ComponentDaemon:
         except DeviceError as error:
             pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
             self._failures += 1
-            self._log.error("%s; trying again in %.1f s", error, pause)
+            self._log.error("%s; trying again in %.1f s", error, pause, extra={"event": "tunnel-failed"})
             return pause
 
     def _protect(self, joining: Joining) -> None:
@@ -249,7 +254,7 @@ class ComponentDaemon:
             if fresh == self._settings:
                 return
             if agreed is None:
-                self._log.info("config.env has changed; joining anew")
+                self._log.info("config.env has changed; joining anew", extra={"event": "settings-changed"})
             if self._application is not None and fresh.lasting != self._settings.lasting:
                 self._log.info("starting the application anew, since its environment has changed")
                 self._application.signal(signal.SIGTERM)
@@ -262,7 +267,8 @@ class ComponentDaemon:
         self._settings = fresh
         self._up = False
         self._failures = 0
-        self._log.info("joining the hub at %s:%d as %s", fresh.hub_host, fresh.hub_port, fresh.address.ip)
+        place = (fresh.hub_host, fresh.hub_port, fresh.address.ip)
+        self._log.info("joining the hub at %s:%d as %s", *place, extra={"event": "joining"})
         if fresh.invitation is not None:
             self._log.info("by invitation, with a key of its own")
         elif agreed is None:
@@ -280,18 +286,18 @@ class ComponentDaemon:
 
     def _announce(self, up: bool) -> None:
         if up and not self._up:
-            self._log.info("joined: the hub answers")
+            self._log.info("joined: the hub answers", extra={"event": "joined"})
         elif self._up and not up:
-            self._log.warning("the hub does not answer any more; trying on")
+            self._log.warning("the hub does not answer any more; trying on", extra={"event": "hub-lost"})
         self._up = up
 
     def _start_application(self, settings: Settings) -> None:
         self._application = Application(self._command, dict(settings.application), self._environ)
-        self._log.info("started the application %s", self._command[0])
+        self._log.info("started the application %s", self._command[0], extra={"event": "application-started"})
 
     def _say(self, line: str) -> None:
         if line != self._said:
-            self._log.info("%s", line)
+            self._log.info("%s", line, extra={"event": "config-awaited"})
         self._said = line
 
     def _deadline(self) -> float:

@@ -87,7 +87,7 @@ class Enrolling:
         if answer is None:
             return False
         if answer.status == 200:
-            self._log.info("enrolled as %s", answer.message)
+            self._log.info("enrolled as %s", answer.message, extra={"event": "enrolled"})
             self.done = True
         else:
             self._refused = answer.message if answer.status else ""
@@ -103,5 +103,5 @@ class Enrolling:
             " for a new config.env), or the way there is closed"
         )
         if why != self._said:
-            self._log.warning("%s; trying on", why)
+            self._log.warning("%s; trying on", why, extra={"event": "enrolment-refused"})
         self._said = why

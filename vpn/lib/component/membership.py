@@ -113,7 +113,7 @@ class Membership:
         if not self._using_pending:
             self._pending = following.offered
         if news.keys is not None:
-            self._log.info("going over to new keys")
+            self._log.info("going over to new keys", extra={"event": "keys-changed"})
             self._use(joining, now, pending=True)
         if news.endpoint is not None:
             written |= self._move(joining, news.endpoint, endpoint)
@@ -165,7 +165,7 @@ class Membership:
         except InvalidInput as error:
             self._log.warning("the hub says that it is at %s, which %s", ascii(there[:80]), error)
             return False
-        self._log.info("the hub has moved to %s", there)
+        self._log.info("the hub has moved to %s", there, extra={"event": "hub-moved"})
         application = tuple(
             (name, there if name == component_settings.ENDPOINT else value) for name, value in settings.application
         )

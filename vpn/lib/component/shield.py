@@ -93,7 +93,10 @@ class Shield:
                 if self._nft.listing() == self._listing:
                     self._generation = seen
                 else:
-                    self._log.warning("the firewall's table was changed or removed by somebody; putting it back")
+                    self._log.warning(
+                        "the firewall's table was changed or removed by somebody; putting it back",
+                        extra={"event": "firewall-repaired"},
+                    )
                     self._text = ""
             if text != self._text:
                 self._nft.load(text)
@@ -101,7 +104,11 @@ class Shield:
                 self._listing, self._text = self._nft.listing(), text
         except FirewallError as error:
             if str(error) != self.problem:
-                self._log.error("%s; the application does not start without the component's firewall", error)
+                self._log.error(
+                    "%s; the application does not start without the component's firewall",
+                    error,
+                    extra={"event": "firewall-failed"},
+                )
             self.problem, self._text = str(error), ""
             self._retry_at = time.monotonic() + RETRY
             return

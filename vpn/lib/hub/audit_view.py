@@ -20,7 +20,7 @@ NOTHING = "no entries yet: nothing has been changed"
 
 def as_table(records: Iterable[Record]) -> str:
     """A table, the newest entry last."""
-    rows = [_row(record) for record in records]
+    rows = [row(record) for record in records]
     return table([("NUMBER", "TIME", "BY", "LOGIN", "COMMAND", "PEER", "WHAT"), *rows]) if rows else NOTHING
 
 
@@ -61,7 +61,8 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def row(record: Record) -> tuple[str, ...]:
+    """An entry as people read it: number, time, user, login, command, peer, and what was done."""
     entry = record.entry
     return (
         str(record.number),

@@ -42,7 +42,12 @@ class Child:
                 return
             self._failures = 0 if now - self._started_at > LASTING else self._failures + 1
             pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
-            self._log.warning("what serves the peers has ended (status %d); starting it in %.0f s", status, pause)
+            self._log.warning(
+                "what serves the peers has ended (status %d); starting it in %.0f s",
+                status,
+                pause,
+                extra={"event": "serving-replaced"},
+            )
             self._process, self._due_at = None, now + pause
         if now < self._due_at:
             return
@@ -53,7 +58,9 @@ class Child:
             )
         except OSError as error:
             self._due_at = now + BACK_OFF[-1]
-            self._log.error("what serves the peers cannot be started: %s", error.strerror)
+            self._log.error(
+                "what serves the peers cannot be started: %s", error.strerror, extra={"event": "serving-failed"}
+            )
         self._started_at = now
 
     def restart(self) -> None:

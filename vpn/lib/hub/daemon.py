@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from vpn.lib.errors import Busy, DeviceError, Refused, StateError, VpnError, describe_os_error
-from vpn.lib.hub import child, projections, settings as hub_settings, state, status
+from vpn.lib.hub import child, counters, projections, settings as hub_settings, state, status
 from vpn.lib.hub.forwarding import StillForwarding
 from vpn.lib.hub.gate import Gate
 from vpn.lib.hub.keeper import Keeper
@@ -91,7 +91,8 @@ class HubDaemon:
             raise Refused(f"another hub runs on {self._settings.folder}; stop it before you start this one")
         # A WireGuard daemon or nft that hangs would hold up the stop until its time limit.
         hurry = self._kill
-        with SignalWaiter((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), hurry) as signals:
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        with counters.counting(self._settings, self._log), SignalWaiter(numbers, hurry) as signals:
             try:
                 status.clear(self._settings)
                 opened = self._open(signals)
@@ -161,6 +162,7 @@ class HubDaemon:
             self._tunnel.implementation.value,
             keeper.peer_count,
             registry.public_key(),
+            extra={"event": "hub-ready"},
         )
         return keeper
 
@@ -181,7 +183,7 @@ class HubDaemon:
                 if number is signal.SIGHUP:
                     keeper = self._reload(keeper, registry)
                     continue
-                self._log.info("stopping: %s", number.name)
+                self._log.info("stopping: %s", number.name, extra={"event": "hub-stopping"})
                 if self._retry_at is None:
                     with suppress(VpnError):
                         keeper.remember()  # the endpoints of the last moment
@@ -200,11 +202,11 @@ class HubDaemon:
                     registry, keeper = self._reopen(registry, keeper)
                     continue
                 # Peers that are in stay in; what cannot be read or written now is tried again.
-                self._log.error("%s", error)
+                self._log.error("%s", error, extra={"event": "registry-failed"})
                 self._publish(str(error))
                 self._look_at = now + SLOWEST
             except DeviceError as error:
-                self._log.warning("%s; replacing it", error)
+                self._log.warning("%s; replacing it", error, extra={"event": "tunnel-replaced"})
                 self._publish(str(error))
                 self._tunnel.stop(patience=0)
                 self._retry_at = now
@@ -227,7 +229,10 @@ class HubDaemon:
             self._publish(str(error))
             self._look_at = time.monotonic() + SLOWEST
             return registry, keeper
-        self._log.warning("another registry was put in the place of the hub's; going by it from now on")
+        self._log.warning(
+            "another registry was put in the place of the hub's; going by it from now on",
+            extra={"event": "registry-replaced"},
+        )
         # Never closed: SQLite would delete the write-ahead log beside it, which is the other registry's now.
         self._abandoned.append(registry)
         self._check_at = time.monotonic()
@@ -292,7 +297,7 @@ class HubDaemon:
         except VpnError as error:
             self._postpone(error)
             return
-        self._log.info("%s is back", self._tunnel.interface)
+        self._log.info("%s is back", self._tunnel.interface, extra={"event": "tunnel-back"})
 
     def _postpone(self, error: VpnError) -> None:
         """Try again after a pause, longer each time."""
@@ -300,7 +305,7 @@ class HubDaemon:
         self._failures += 1
         self._retry_at = time.monotonic() + pause
         self._publish(str(error))
-        self._log.error("%s; trying again in %.1f s", error, pause)
+        self._log.error("%s; trying again in %.1f s", error, pause, extra={"event": "tunnel-failed"})
 
     def _reload(self, keeper: Keeper, registry: Registry) -> Keeper:
         """SIGHUP: the settings and the policy again. Invalid ones change nothing."""
@@ -310,10 +315,14 @@ class HubDaemon:
             if fresh.port != self._settings.port:
                 check_udp_port_free(fresh.port)
         except VpnError as error:
-            self._log.error("the settings stay as they were: %s", error)
+            self._log.error("the settings stay as they were: %s", error, extra={"event": "settings-refused"})
             fresh = self._settings
         else:
-            self._log.info("read the settings again: %s", "unchanged" if fresh == self._settings else "changed")
+            self._log.info(
+                "read the settings again: %s",
+                "unchanged" if fresh == self._settings else "changed",
+                extra={"event": "settings-read"},
+            )
         self._gate.reread(fresh)
         self._link_at = 0.0
         if fresh == self._settings:

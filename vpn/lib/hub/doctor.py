@@ -291,7 +291,11 @@ class _Doctor:
         if not listing:
             return failed("the hub's table is not loaded; it puts it back within seconds, else look at its log")
         policy = policy_file.in_force(self._settings)
-        text = "" if policy is None else hub_table(policy, self._settings.plan, self._settings.interface)
+        text = (
+            ""
+            if policy is None
+            else hub_table(policy, self._settings.plan, self._settings.interface, self._settings.management_ports)
+        )
         wrong = differences(text, listing) if text else []
         if wrong:
             return failed(

@@ -70,7 +70,9 @@ class Gate:
         before = self._policy
         self._read(before)
         if self._policy != before:
-            self._log.info("read the policy again: changed, %d rules", len(self._policy.rules))
+            self._log.info(
+                "read the policy again: changed, %d rules", len(self._policy.rules), extra={"event": "policy-changed"}
+            )
 
     def prepare(self) -> None:
         """Load the rules, unless they are there, and forward nothing without them. Before wg0 has a peer.
@@ -124,12 +126,12 @@ class Gate:
             self._policy, problem = fallback, str(error)
         if problem and problem != self._policy_problem:
             kept = "the last good policy stays in force" if fallback.rules else "nothing is allowed until it is valid"
-            self._log.error("%s; %s", problem, kept)
+            self._log.error("%s; %s", problem, kept, extra={"event": "policy-refused"})
         self._policy_problem = problem
 
     def _ensure(self, now: float) -> None:
         """Load the table where it is not there as it should be; notes what prevents it."""
-        text = hub_table(self._policy, self._settings.plan, self._settings.interface)
+        text = hub_table(self._policy, self._settings.plan, self._settings.interface, self._settings.management_ports)
         if self._load_problem and now < self._retry_at:
             return
         try:
@@ -138,19 +140,24 @@ class Gate:
                 if self._nft.listing() == self._listing:
                     self._generation = seen
                 else:
-                    self._log.warning("the firewall's table was changed or removed by somebody; putting it back")
+                    self._log.warning(
+                        "the firewall's table was changed or removed by somebody; putting it back",
+                        extra={"event": "firewall-repaired"},
+                    )
                     self._text = ""
             if text != self._text:
                 self._load(text)
         except FirewallError as error:
             if str(error) != self._load_problem:
-                self._log.error("%s; the hub forwards nothing without its rules", error)
+                self._log.error(
+                    "%s; the hub forwards nothing without its rules", error, extra={"event": "firewall-failed"}
+                )
             self._load_problem = str(error)
             self._text = ""
             self._retry_at = time.monotonic() + RETRY
             return
         if self._load_problem:
-            self._log.info("the firewall's rules are loaded")
+            self._log.info("the firewall's rules are loaded", extra={"event": "firewall-loaded"})
         self._load_problem = ""
 
     def _load(self, text: str) -> None:
@@ -173,5 +180,6 @@ class Gate:
         for name, (source, target) in denied(counters).items():
             packets = counters[name].packets
             if packets > self._told.get(name, 0):
-                self._log.warning("denied %s>%s: %d packets", source, target, packets - self._told.get(name, 0))
+                more = packets - self._told.get(name, 0)
+                self._log.warning("denied %s>%s: %d packets", source, target, more, extra={"event": "packets-denied"})
             self._told[name] = packets

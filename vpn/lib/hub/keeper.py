@@ -104,6 +104,7 @@ class Keeper:
                         len(drift.remove),
                         len(drift.update),
                         len(drift.add),
+                        extra={"event": "drift-repaired"},
                     )
         self._look_for(observed)
         self._remember(observed)
@@ -115,7 +116,7 @@ class Keeper:
         if self._deadline is None or now < self._deadline:
             return
         for name in life.expire(self.settings, self._registry, now):
-            self._log.info("%s has expired", name)
+            self._log.info("%s has expired", name, extra={"event": "component-expired"})
         # Our own change, which the registry does not tell us of.
         self._version = -1
         self._deadline = self._registry.deadline()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ACTIVE = 180
 """Seconds since its handshake that a peer counts as active: no session lives longer (whitepaper, section 6.1)."""
 
-
 COLOURS = {
     "invited": "36",
     "registered": "90",
@@ -30,6 +29,9 @@ COLOURS = {
     "expired": "31",
 }
 """The states, in the order of a peer's life, and the colours (SGR) that they have on a terminal."""
+
+STATES = tuple(COLOURS)
+"""Of a peer (``View.state``)."""
 
 HEAD = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION")
 NOBODY = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
@@ -60,14 +62,19 @@ class View(NamedTuple):
 
     @property
     def state(self) -> str:
-        """One of ``COLOURS``: ``registered`` and ``invited`` without a key, ``active`` with a fresh handshake."""
+        """One of ``COLOURS``: ``registered`` and ``invited`` without a key, ``active`` with a fresh handshake.
+
+        ``expired`` is who reached its end, and who has no key and an invitation that did.
+        """
         peer = self.peer
         if peer.standing is not Standing.ENABLED:
             return str(peer.standing.value)
         if peer.until is not None and peer.until <= self.now:
             return "expired"
         if peer.public_key is None:
-            return "registered" if self.invited_until is None else "invited"
+            if self.invitation is None:
+                return "registered"
+            return "expired" if self.invited_until is None else "invited"
         return "active" if self.age is not None and self.age < ACTIVE else "added"
 
 

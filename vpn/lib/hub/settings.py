@@ -10,7 +10,7 @@ from vpn.lib.errors import InvalidInput
 from vpn.lib.files import Owner, owner_of_state, state_folder
 from vpn.lib.registry.addressing import AddressPlan, check, free_range, parse_range
 from vpn.lib.registry.peer import PeerType
-from vpn.lib.wireguard.types import parse_port
+from vpn.lib.wireguard.types import Endpoint, parse_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,9 @@ DEFAULTS = {
     "USE_WG_KERNEL_MOD": "false",
     "VPN_WIREGUARD": "",
     "VPN_ADDRESS_QUARANTINE": "0",
+    "VPN_METRICS": "",
+    "VPN_METRICS_PER_PEER": "false",
+    "VPN_PAGE": "",
 }
 RANGE_NAMES = {
     PeerType.MANAGEMENT: "VPN_MANAGEMENT_IP_ASSIGN",
@@ -48,7 +51,7 @@ class Settings(NamedTuple):
     ``public_address`` is a host name or an address, empty where it is not set: only what is handed to
     components needs it. ``wireguard`` is a name of ``Implementation``; ``components_use_kernel`` is
     USE_WG_KERNEL_MOD, which is handed to them. ``quarantine`` is for how many seconds the address of a forgotten peer
-    goes to nobody else.
+    goes to nobody else. ``metrics`` and ``page`` are where they are served, None where they are off.
     """
 
     folder: Path
@@ -60,6 +63,15 @@ class Settings(NamedTuple):
     components_use_kernel: bool = False
     interface: str = INTERFACE
     quarantine: float = 0.0
+    metrics: Endpoint | None = None
+    metrics_per_peer: bool = False
+    page: Endpoint | None = None
+
+    @property
+    def management_ports(self) -> tuple[int, ...]:
+        """TCP ports that are served on the hub's VPN address, for type management."""
+        places = (self.page, self.metrics)
+        return tuple(place.port for place in places if place is not None and place.address == self.plan.hub.ip)
 
     @property
     def endpoint(self) -> str:
@@ -94,12 +106,17 @@ def of(folder: Path, given: Mapping[str, str], environ: Mapping[str, str]) -> Se
     kernel = _parsed(problems, "USE_WG_KERNEL_MOD", values, parse_boolean)
     wireguard = _parsed(problems, "VPN_WIREGUARD", values, lambda text: _implementation(text, kernel is True))
     quarantine = _parsed(problems, "VPN_ADDRESS_QUARANTINE", values, _days)
+    metrics = _parsed(problems, "VPN_METRICS", values, _listening)
+    per_peer = _parsed(problems, "VPN_METRICS_PER_PEER", values, parse_boolean)
+    page = _parsed(problems, "VPN_PAGE", values, _listening)
     owner = None
     try:
         owner = owner_of_state(environ, folder)
     except InvalidInput as error:
         problems.append(str(error))
     plan = _address_plan(problems, values)
+    if plan is not None and page is not None:
+        problems += _page_problems(page, plan, metrics)
     if problems:
         raise InvalidInput(f"{folder / FILE}: {'; '.join(problems)}")
     assert address is not None
@@ -107,7 +124,32 @@ def of(folder: Path, given: Mapping[str, str], environ: Mapping[str, str]) -> Se
     assert plan is not None
     assert wireguard is not None
     assert quarantine is not None
-    return Settings(folder, address, port, plan, wireguard, owner, kernel is True, quarantine=quarantine)
+    return Settings(
+        folder,
+        address,
+        port,
+        plan,
+        wireguard,
+        owner,
+        kernel is True,
+        quarantine=quarantine,
+        metrics=metrics,
+        metrics_per_peer=per_peer is True,
+        page=page,
+    )
+
+
+def _page_problems(page: Endpoint, plan: AddressPlan, metrics: Endpoint | None) -> list[str]:
+    """What is wrong with the page's place: whoever reaches it may try tokens, so it is not for every network."""
+    problems = []
+    if not page.address.is_loopback and page.address != plan.hub.ip:
+        problems.append(
+            f"VPN_PAGE={page}: neither a loopback address nor the hub's own in the VPN; write 127.0.0.1:{page.port} or"
+            f" {plan.hub.ip}:{page.port}"
+        )
+    if page == metrics:
+        problems.append(f"VPN_PAGE={page}: VPN_METRICS is there already; choose another port")
+    return problems
 
 
 def _address_plan(problems: list[str], values: Mapping[str, str]) -> AddressPlan | None:
@@ -169,6 +211,19 @@ def _prefix(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 2 and 1 <= int(text) <= 30):
         raise InvalidInput("not a prefix length: a number from 1 to 30 is due")
     return int(text)
+
+
+def _listening(text: str) -> Endpoint | None:
+    """An address and a TCP port to serve something at; None for nothing, which is off."""
+    if not text:
+        return None
+    try:
+        place = Endpoint.parse(text)
+    except InvalidInput as error:
+        raise InvalidInput("not an address and a port; write such as 127.0.0.1:9586, or leave it out") from error
+    if place.address.is_multicast or "%" in text:
+        raise InvalidInput("not an address that this machine can have")
+    return place
 
 
 def _days(text: str) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vpn.lib.hub.settings import Settings
     from vpn.lib.wireguard.device import Device
+    from vpn.lib.wireguard.types import ObservedDevice
 
 
 class Status(NamedTuple):
@@ -84,8 +85,11 @@ def open_device(settings: Settings) -> Device:
     return UserspaceDevice(settings.interface, DAEMONS.get(implementation, BORINGTUN).dialect)
 
 
-def unhealthy(settings: Settings) -> str | None:
-    """Why the hub is not healthy, or None when it is: daemon running, ready, and wg0 answering as this hub."""
+def unhealthy(settings: Settings, observed: ObservedDevice | None = None) -> str | None:
+    """Why the hub is not healthy, or None when it is: daemon running, ready, and wg0 answering as this hub.
+
+    ``observed`` is wg0 as it was read just now, None to read it.
+    """
     lock = daemon_lock(settings)
     if not registry_path(settings).exists() or lock.acquire():
         lock.release()
@@ -101,7 +105,7 @@ def unhealthy(settings: Settings) -> str | None:
         registry = SqliteRegistry(registry_path(settings))
         public_key = registry.public_key()
         registry.close()
-        if open_device(settings).read().public_key != public_key:
+        if (observed or open_device(settings).read()).public_key != public_key:
             return f"{settings.interface} has another key than the hub; restart the hub"
     except (DeviceError, StateError) as error:
         return str(error)

@@ -60,6 +60,17 @@ class AddressPlan(NamedTuple):
             and not (peer_type is PeerType.MANAGEMENT and address in [self.reserved(name) for name in _RESERVED])
         )
 
+    def capacity(self, peer_type: PeerType) -> int:
+        """How many addresses of the type's range are ``usable``."""
+        network = self.ranges[peer_type]
+        first, last = int(network.network_address), int(network.broadcast_address)
+        ends = last // 256 - (first - 1) // 256 + (last + 1) // 256 - first // 256
+        taken = {self.hub.ip, network.network_address, network.broadcast_address}
+        if peer_type is PeerType.MANAGEMENT:
+            taken |= {address for name in _RESERVED if (address := self.reserved(name)) is not None}
+        others = sum(address in network and int(address) & 0xFF not in (0, 255) for address in taken)
+        return network.num_addresses - ends - others
+
     def never_used(self, peer_type: PeerType, highest: IPv4Address | None, first_used: bool) -> IPv4Address | None:
         """The next address of the range that was never used, or None when there is none left.
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from vpn.lib.errors import Busy, StateError
@@ -29,7 +29,6 @@ from vpn.lib.wireguard.types import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from ipaddress import IPv4Address
     from pathlib import Path
 
     from vpn.lib.files import Owner
@@ -231,14 +230,29 @@ class OpenRegistry:
 
     def records(self) -> Iterator[Record]:
         """The log, oldest first."""
+        return self._records("ORDER BY number")
+
+    def latest(self, count: int, before: int | None = None, command: str | None = None) -> list[Record]:
+        """The last entries of the log, newest first: of those before a number, and of a command, where one is given."""
+        chosen = "WHERE number < ifnull(?1, number + 1) AND command = ifnull(?2, command) ORDER BY number DESC LIMIT ?3"
+        return list(self._records(chosen, before, command, count))
+
+    def _records(self, chosen: str, *values: object) -> Iterator[Record]:
         with translated(self._path):
             for number, at, uid, login, command, peer_type, peer_id, what, digest in self._database.execute(
-                "SELECT number, at, uid, login, command, type, id, what, hash FROM log ORDER BY number"
+                f"SELECT number, at, uid, login, command, type, id, what, hash FROM log {chosen}", values
             ):
                 with readable():
                     peer = None if peer_type is None else PeerName(PeerType(peer_type), peer_id)
                     entry = LogEntry(at, uid, command, peer, what, login)
                 yield Record(number, entry, digest)
+
+    def released(self, since: float) -> list[IPv4Address]:
+        """The addresses that were released after a time."""
+        with translated(self._path):
+            rows = self._database.execute("SELECT address FROM released WHERE at > ?", (since,)).fetchall()
+            with readable():
+                return [IPv4Address(address) for (address,) in rows]
 
     def pending(self) -> dict[str, bytes | None]:
         """What a restore has still to write: contents by name, None for what has to go."""

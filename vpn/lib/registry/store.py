@@ -222,6 +222,14 @@ class Registry(Protocol):
         """The log, oldest first."""
         ...
 
+    def latest(self, count: int, before: int | None = None, command: str | None = None) -> list[Record]:
+        """The last entries of the log, newest first: of those before a number, and of a command, where one is given."""
+        ...
+
+    def released(self, since: float) -> list[IPv4Address]:
+        """The addresses that were released after a time."""
+        ...
+
     def pending(self) -> Mapping[str, bytes | None]:
         """What a restore has still to write: contents by name, None for what has to go."""
         ...

@@ -91,7 +91,10 @@ async def _agree(
         with _open(environ, command) as hub:
             agreed = agree(hub, address, key, preshared_key)
         if agreed.new:
-            _LOG.info("%s: %s", agreed.peer.name, "enrolled" if command == "enrol" else "has new keys")
+            if command == "enrol":
+                _LOG.info("%s: enrolled", agreed.peer.name, extra={"event": "component-enrolled"})
+            else:
+                _LOG.info("%s: has new keys", agreed.peer.name, extra={"event": "component-rotated"})
         answer = {control.MESSAGE: f"{agreed.peer.name}"}
         return JSONResponse(answer, background=BackgroundTask(_settle, environ, agreed))
 

@@ -19,6 +19,7 @@ from lab.network import Host, Network, wait_until
 SMALL, LARGE = 10, 10_000
 ROUNDS = 15
 BATCH = 500
+TABLES = ("genconf", "add")
 PAGE, METRICS = "127.0.0.1:8080", "127.0.0.1:9586"
 
 
@@ -83,6 +84,32 @@ def listing(hub: Hub) -> Result:
     medians = {name: statistics.median(own for own, _ in pairs) for name, pairs in timed.items()}
     text = f"{medians['list']:.3f} s : {medians['wg']:.3f} s"
     return Result(f"`list --json` : `wg show wg0 dump`, {LARGE} peers", text, medians["list"] / medians["wg"], 10)
+
+
+def tables(hub: Hub) -> list[Result]:
+    """``genconf --from`` and ``add --from`` of many, against the same files in a bare loop."""
+    peers = "".join(f"node,table-{number}\n" for number in range(LARGE))
+    keys = "".join(f"node,table-{number},{key()}\n" for number in range(LARGE))
+    items = []
+    for name, head, lines in (("genconf", "type,id", peers), ("add", "type,id,key", keys)):
+        path = hub.folder.with_name(f"{name}.csv")
+        path.write_text(f"{head}\n{lines}")
+        bare = hub.folder.with_name(f"bare-{name}")
+        items += [
+            {"name": "bare", "command": [sys.executable, "-m", "benchmarks.bare_tree", str(bare), str(LARGE)]},
+            {"name": name, "command": [*script("configure_peer"), name, "--from", str(path)]},
+        ]
+    timed = on_host(hub, "timing", given=items)
+    medians = {name: statistics.median(own for own, _ in pairs) for name, pairs in timed.items()}
+    return [
+        Result(
+            f"`{name} --from` : the files in a bare loop, {LARGE} lines",
+            f"{medians[name]:.2f} s : {medians['bare']:.2f} s",
+            medians[name] / medians["bare"],
+            limit,
+        )
+        for name, limit in (("genconf", 5), ("add", 5))
+    ] + [Result(f"`{name} --from`, {LARGE} lines (s)", f"{medians[name]:.2f} s", medians[name], 5) for name in TABLES]
 
 
 def served(hub: Hub) -> list[Result]:
@@ -191,6 +218,7 @@ def large_hub(network: Network, folder: Path) -> list[Result]:
             Result(f"`{name}` with {LARGE} : with {SMALL} peers", f"{large[name][1] * 1000:.0f} ms", ratio, 1.2)
         )
     results.append(listing(hub))
+    results += tables(hub)
     starts = []
     for _ in range(3):
         hub.stop()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-COMMON = {"errors", "files", "config_env", "control", "logs", "signals", "version"}
+COMMON = {"errors", "files", "config_env", "control", "logs", "signals", "version", "findings", "probes"}
 MAY_IMPORT: dict[str, set[str]] = {
     "bin": {"serving", "hub", "component", "deploy", "registry", "firewall", "nft", "wireguard", *COMMON},
     "serving": {"hub", "registry", "firewall", "nft", "wireguard", *COMMON},
@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nft": {"errors"},
     "wireguard": {"errors", "files"},
     "config_env": {"errors", "files"},
+    "probes": {"errors", "findings"},
+    "findings": {"errors"},
     "files": {"errors"},
     "logs": {"errors"},
     "errors": set(),
@@ -39,10 +41,12 @@ WHY = {
     "component": "a component is installed at a hospital: nothing of the hub or its registry belongs there",
     "hub": "the hub works without what is served of it, and the daemon does not load it",
     "nft": "hub and component load their tables with it, and a component knows nothing of peers and policies",
+    "probes": "every machine is looked at with it, also a host that has nothing of the project but its own tool",
     "registry": "the hub stands on the registry, and a second registry is to fit under the same hub",
 }
 
 HEAVY = ["dataclasses", "inspect", "logging", "pyroute2", "cryptography", "subprocess", "json", "asyncio", "wgconfig"]
+HEAVY += ["csv", "rich", "segno"]
 HEAVY += ["starlette", "uvicorn", "jinja2", "prometheus_client"]
 
 
@@ -125,6 +129,8 @@ def test_the_order_has_no_circles() -> None:
         ("vpn.lib.component.daemon", "from vpn.lib.firewall import policy"),
         ("vpn.lib.nft.component_table", "from vpn.lib.firewall.policy import Role"),
         ("vpn.lib.files", "from vpn.bin import configure_peer"),
+        ("vpn.lib.findings", "from vpn.lib.probes import machine"),
+        ("vpn.lib.probes.judging", "from vpn.lib.hub.listing import View"),
         ("vpn.lib.errors", "from vpn.lib.files import write"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.bin.scripts import public_key
 from tests.registry.snapshot import snapshot
 
@@ -55,6 +57,9 @@ def test_a_bad_id_is_refused_by_every_command(hub: Scripts) -> None:
 def test_an_id_that_looks_like_an_option_is_no_id(hub: Scripts) -> None:
     problems = hub.refusal("genconf", "node", "-rf", saying="'-rf' is no id")
     problems += hub.refusal("genconf", "node", "--", "-rf", saying="'-rf' is no id")
+    problems += hub.refusal("genconf", "node", "--", "--help", saying="'--help' is no id")
+    problems += hub.refusal("remove", "node", "--leaked", "-rf", saying="'-rf' is no id")
+    problems += hub.refusal("export", "node", "-rf", "--format", "env", saying="'-rf' is no id")
     problems += hub.refusal("genconf", "--", "node", "-rf", saying="'-rf' is no id")
     assert problems == []
 
@@ -95,6 +100,8 @@ def test_wrong_usage_is_one_line_and_status_2(hub: Scripts) -> None:
         ["add", "node", "node1", public_key(1), public_key(2)],
         ["list", "--frobnicate"],
         ["list", "node"],
+        ["show", "node"],
+        ["genconf", "--unknown", "node", "a"],
         ["genconf", "node", "a", "--unknown\nline"],
     ]
     problems: list[str] = []
@@ -135,14 +142,18 @@ def test_a_bad_public_key_is_refused(hub: Scripts) -> None:
     problems: list[str] = []
     for key, saying in bad.items():
         problems += hub.refusal("add", "node", "node1", key, saying=saying)
-    problems += hub.refusal("add", "node", "node1", "--help", saying="copy it whole")
-    problems += hub.refusal("add", "node", "node1", "--key", saying="copy it whole")
+    for like_an_option in ("--key", "-k", "--hel", "--leaked"):
+        problems += hub.refusal("add", "node", "node1", like_an_option, saying="copy it whole")
+    problems += hub.refusal("add", "node", "node1", "--", "--help", saying="copy it whole")
     assert problems == []
 
 
-def test_help_in_the_place_of_a_key_helps_and_changes_nothing(hub: Scripts) -> None:
+@pytest.mark.parametrize("command", ["genconf", "add", "remove", "removeconf", "show", "export"])
+def test_help_helps_wherever_it_is_asked_for_and_changes_nothing(hub: Scripts, command: str) -> None:
     before = snapshot(hub.folder)
-    assert hub.done("add", "--help").startswith("usage: configure_peer.py add")
+    for words in ([], ["node"], ["node", "node1"], ["node", "node1", public_key(1)]):
+        for option in ("--help", "-h"):
+            assert hub.done(command, *words, option).startswith(f"usage: configure_peer.py {command}")
     assert snapshot(hub.folder) == before
 
 
@@ -182,3 +193,12 @@ def test_remove_twice_says_that_there_was_nothing(hub: Scripts) -> None:
     before = snapshot(hub.folder)
     assert "has no key; nothing to remove" in hub.done("remove", "node", "node2")
     assert snapshot(hub.folder) == before
+
+
+def test_bad_terms_are_refused_before_there_is_a_registry(fresh: Scripts) -> None:
+    problems = fresh.refusal("genconf", "node", "a", "--until", "31.12.2027", saying="is no date; write one such as")
+    problems += fresh.refusal("genconf", "node", "a", "--invite", "--valid", "2w", saying="--valid '2w' is no duration")
+    problems += fresh.refusal("genconf", "node", "a", "--valid", "2h", saying="--valid is for invitations")
+    assert problems == []
+    fresh.done("genconf", "node", "a", "--invite", "--valid", "2h")
+    assert "node  a   10.221.0.2  invited" in fresh.done("list")

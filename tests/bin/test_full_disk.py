@@ -29,6 +29,9 @@ COMMANDS = {
     "backup": ["backup", "{folder}/new", "--plain"],
     "restore": ["restore", "{elsewhere}/saved"],
     "a migration": ["list"],
+    "a table": ["genconf", "--from", "{elsewhere}/peers.csv"],
+    "export with a new key": ["export", "node", "node2", "--make-key", "--output", "{folder}/laptop.conf"],
+    "export --all": ["export", "--all", "{folder}/all"],
 }
 
 
@@ -37,6 +40,7 @@ def small(hub: Scripts) -> Iterator[Scripts]:
     """The hub on a disk of 4 MiB, with a backup of another state elsewhere."""
     assert hub.peer("backup", hub.elsewhere / "saved", "--plain").status == 0
     hub.done("genconf", "node", "node3")
+    (hub.elsewhere / "peers.csv").write_text("type,id\nnode,new1\nnode,new2\n")
     disk = hub.elsewhere / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", str(disk)], check=True)
@@ -79,6 +83,8 @@ def test_a_command_on_a_full_disk_is_refused_and_succeeds_with_room(small: Scrip
     assert outcome.status == 1
     assert re.fullmatch(r"configure_peer: .*(full|No space left|free space|cannot be opened).*\n", outcome.err), outcome
     assert outcome.out == ""
+    assert not (small.folder / "laptop.conf").exists()
+    assert not (small.folder / "all").exists()
     others.unlink()
     assert peers(small) == before
     again = small.peer(*command)

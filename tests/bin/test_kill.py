@@ -22,7 +22,8 @@ import pytest
 from tests.bin.scripts import Outcome, Scripts, public_key
 from tests.hub.memory_device import MemoryDevice
 from tests.registry.snapshot import secrets
-from vpn.lib.hub import peer_config, settings as hub_settings, state
+from vpn.lib.hub import life, peer_config, settings as hub_settings, state, when
+from vpn.lib.hub.outcomes import Terms
 from vpn.lib.hub.service import Hub
 from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.wireguard.keys import PublicKey
@@ -49,7 +50,7 @@ MOST = 8
 """Moments of one kind of call in one command; of more, that many are taken, evenly spread."""
 
 TARGET = PeerName(PeerType.NODE, "node1")
-Peers = dict[str, tuple[str, str | None]]
+Peers = dict[str, tuple[str, str | None, str, float | None, bool]]
 
 
 class Case(NamedTuple):
@@ -66,6 +67,10 @@ CASES = {
     "add of another key": Case("hub", ("add", "node", "node2", public_key(1))),
     "remove": Case("hub", ("remove", "node", "node2")),
     "removeconf": Case("hub", ("removeconf", "node", "node2")),
+    "disable": Case("hub", ("disable", "node", "node2")),
+    "an end": Case("hub", ("genconf", "node", "node2", "--until", "2999-12-31")),
+    "a rotation": Case("hub", ("rotate", "node", "node2", "--wait", "0")),
+    "rename": Case("hub", ("rename", "node", "node2", "renamed")),
     "a take-over": Case("older", ("genconf", "node", "new")),
 }
 
@@ -75,6 +80,20 @@ class Moment(NamedTuple):
 
     call: str
     number: int
+
+
+def peers_of(hub: Hub) -> Peers:
+    """Who is registered, where, with which key, and what is arranged."""
+    return {
+        str(peer.name): (
+            str(peer.address),
+            None if peer.public_key is None else str(peer.public_key),
+            peer.standing.value,
+            peer.until,
+            peer.rotation is not None,
+        )
+        for peer in hub.peers()
+    }
 
 
 class Bench:
@@ -134,10 +153,7 @@ class Bench:
     def peers(self, folder: Path) -> Peers:
         """Who is registered, where, and with which key."""
         with self.open(folder) as hub:
-            return {
-                str(peer.name): (str(peer.address), None if peer.public_key is None else str(peer.public_key))
-                for peer in hub.peers()
-            }
+            return peers_of(hub)
 
     def key(self, folder: Path) -> PublicKey:
         """The hub's key."""
@@ -146,11 +162,19 @@ class Bench:
 
     def again(self, folder: Path) -> None:
         """The same command, in this process."""
-        command, _, peer_id, *key = self.case.arguments
+        command, _, peer_id, *more = self.case.arguments
         name = PeerName(PeerType.NODE, peer_id)
         with self.open(folder) as hub:
             if command == "add":
-                hub.add(name, PublicKey.parse(key[0]))
+                hub.add(name, PublicKey.parse(more[0]))
+            elif command == "genconf" and more:
+                hub.genconf(name, Terms(until=when.parse_until(more[1])))
+            elif command == "disable":
+                life.disable(hub, name)
+            elif command == "rotate":
+                life.ask_rotation(hub, name)
+            elif command == "rename":
+                life.rename(hub, name, more[0])
             else:
                 getattr(hub, command)(name)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bin.scripts import Outcome, Scripts, public_key
-from tests.bin.test_kill import FAILING, Bench, Case, Moment, Peers
+from tests.bin.test_kill import FAILING, Bench, Case, Moment, Peers, peers_of
 from tests.registry import schema1
 from tests.registry.stored import key, peer
 from vpn.lib.errors import StateError
@@ -75,10 +75,7 @@ class BackupBench(Bench):
 
     def peers(self, folder: Path) -> Peers:
         with self.open(folder) as hub:
-            return {
-                str(peer.name): (str(peer.address), None if peer.public_key is None else str(peer.public_key))
-                for peer in hub.peers()
-            }
+            return peers_of(hub)
 
     def check(self, scripts: Scripts, outcome: Outcome) -> list[str]:
         """What is not as it should be after the command ended as it did, and after it was run again."""

@@ -41,7 +41,8 @@ def test_the_matrix_is_printed_for_programs(fresh: Scripts) -> None:
         (("mqtt", "node", "1883"), "no: no rule allows mqtt -> node tcp 1883"),
         (("node/node1", "node/node2", "22"), "no: node -> node is never allowed"),
         (("researcher", "researcher", "50051"), "no: researcher -> researcher is never allowed"),
-        (("node", "hub", "9"), "no: the hub itself answers echo and nothing else"),
+        (("node", "hub", "9"), "no: the hub itself answers echo, and TCP port 51821, and nothing else"),
+        (("node", "hub", "51821"), "yes: every peer may ask the hub what has changed"),
     ],
 )
 def test_a_question_is_answered_with_the_rule(hub: Scripts, question: tuple[str, ...], answer: str) -> None:

@@ -11,7 +11,7 @@ from vpn.lib.deploy.exporting import TOOL
 EVERYTHING = """
 import importlib, pkgutil, sys
 sys.path.insert(0, {root!r})
-import vpn.bin.fedbiomed_vpn, vpn.lib.deploy
+import vpn.bin.completion, vpn.bin.fedbiomed_vpn, vpn.lib.deploy
 for module in pkgutil.iter_modules(vpn.lib.deploy.__path__):
     importlib.import_module("vpn.lib.deploy." + module.name)
 print(*sys.modules)

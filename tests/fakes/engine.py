@@ -31,6 +31,10 @@ NEW: State = {
     "looks_until_healthy": 1,
     "ends_at_start": "",
     "bridge": "172.17.0.1",
+    "root": "/",
+    "pools": None,
+    "networks": ["bridge"],
+    "doctors": {},
     "saved": "",
     "image_in_use": "",
     "closed": False,
@@ -42,7 +46,8 @@ NEW: State = {
     "calls": [],
 }
 """The engine of a new test. ``closed``: the hub's files can be read by it alone;
-``answers``: whether the hub answers components that have been added."""
+``answers``: whether the hub answers components that have been added; ``doctors``: what a service's own doctor prints,
+None for one of an image that has none."""
 
 
 def key_of(service: str) -> str:
@@ -113,6 +118,12 @@ class Engine:
                 self.state["images"]["fedbiomed/vpn-node"] = {"bytes": len(loaded)}
             case ["container", "inspect", *names]:
                 return self.inspect(names)
+            case ["info", "--format", "{{.DockerRootDir}}"]:
+                say(self.state["root"])
+            case ["info", "--format", "{{json .DefaultAddressPools}}"]:
+                say(json.dumps(self.state["pools"]))
+            case ["network", "ls", "--filter", "driver=bridge", "--format", "{{.Name}}"]:
+                say("\n".join(self.state["networks"]))
             case ["network", "inspect", "bridge", "--format", _]:
                 say(self.state["bridge"])
             case ["logs", "--tail", _, name]:
@@ -171,6 +182,10 @@ class Engine:
             case [*start, "add", kind, peer_id, key] if start == PEERS and service == "vpnserver":
                 peer = self.state["peers"][f"{kind} {peer_id}"]
                 peer.update(state="active", public_key=key, latest_handshake=time.time())
+            case ["vpn_server" | "vpn_client" as program, "doctor", "--json"]:
+                if (program == "vpn_server") != (service == "vpnserver"):
+                    unknown(command)
+                return self.doctor(program, service)
             case ["vpn_client", "public-key"] if service != "vpnserver":
                 say(key_of(service))
             case ["vpn_client", "health"] if service != "vpnserver":
@@ -194,6 +209,14 @@ class Engine:
     def joined(self, service: str) -> bool:
         added = any(peer.get("public_key") == key_of(service) for peer in self.state["peers"].values())
         return bool(self.state["answers"]) and added
+
+    def doctor(self, program: str, service: str) -> int:
+        found = self.state["doctors"].get(service, [{"check": "config", "state": "ok", "message": "it is there"}])
+        if found is None:
+            sys.stderr.write(f"{program}.py: argument COMMAND: invalid choice: 'doctor'; `--help` shows how\n")
+            return 2
+        say(json.dumps(found))
+        return 1 if any(item["state"] == "failed" for item in found) else 0
 
     def say_health(self, well: bool, reason: str) -> int:
         say("healthy" if well else f"unhealthy: {reason}")
@@ -260,7 +283,8 @@ class Engine:
         if present.get("status") == "running":
             return
         ends = self.state["ends_at_start"] == service
-        ports = {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8888"}]} if service == "researcher" else {}
+        published = {"researcher": ("8888/tcp", "127.0.0.1"), "vpnserver": ("51820/udp", "0.0.0.0")}.get(service)
+        ports = {published[0]: [{"HostIp": published[1], "HostPort": published[0][:-4]}]} if published else {}
         self.state["containers"][name] = {
             "service": service,
             "folder": os.getcwd(),

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from tests.fakes.nft_rules import Fate, Packet, Table
 from tests.firewall.strategies import policies
 from tests.firewall.test_policy import PLAN
+from vpn.lib.control import PORT
 from vpn.lib.firewall.nftables import denials, denied, hub_table
 from vpn.lib.firewall.policy import DEFAULT, NOTHING, TCP, UDP, Policy, Role
 from vpn.lib.registry.peer import PeerType
@@ -141,6 +142,29 @@ def test_the_hub_itself_answers_echo_and_rejects_the_word_that_makes_tunnels_wor
     assert made.fate("input", Packet(source, HUB, "tcp", 22, state="established")) == Fate("drop", counter)
     # Another address of the hub's machine.
     assert made.fate("input", Packet(source, STRANGER, "icmp", icmp="echo-request")) == Fate("drop", counter)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_peer_reaches_the_hub_s_control_port_and_management_what_is_served_for_it(role: Role) -> None:
+    made = Table(hub_table(DEFAULT, PLAN, "wg0", [8080]))
+    asked = {port: made.fate("input", passing(ADDRESSES[role], HUB, port=port)).verdict for port in (PORT, 8080, 8081)}
+    assert asked == {PORT: "accept", 8080: "accept" if role is Role.MANAGEMENT else "drop", 8081: "drop"}
+    assert made.fate("input", passing(ADDRESSES[role], HUB, "udp", PORT)).verdict == "drop"
+    assert made.fate("input", passing(ADDRESSES[role], HUB, port=PORT)._replace(incoming="eth0")).verdict == "drop"
+
+
+def test_who_is_invited_reaches_the_control_port_and_nothing_else() -> None:
+    guest = "10.223.0.1"
+    made = Table(hub_table(DEFAULT, PLAN._replace(invited=IPv4Network("10.223.0.0/16")), "wg0", [8080]))
+    assert made.fate("input", passing(guest, HUB, port=PORT)).verdict == "accept"
+    refused = [
+        made.fate("input", passing(guest, HUB, port=8080)),
+        made.fate("input", passing(guest, HUB, "udp", 9)),
+        made.fate("input", Packet(guest, HUB, "icmp", icmp="echo-request")),
+        *(made.fate("forward", passing(guest, address, port=1883)) for address in ADDRESSES.values()),
+        made.fate("forward", passing(guest, "10.223.0.2")),
+    ]
+    assert set(refused) == {Fate("drop", "invited_to_any")}
 
 
 def test_what_the_hub_begins_is_answered() -> None:

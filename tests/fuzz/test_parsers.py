@@ -14,7 +14,7 @@ from vpn.lib import config_env
 from vpn.lib.component import settings as component_settings
 from vpn.lib.errors import VpnError
 from vpn.lib.firewall import override
-from vpn.lib.hub import settings as hub_settings
+from vpn.lib.hub import peer_table, settings as hub_settings, when
 from vpn.lib.nft.generation import NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, NFTA_GEN_ID, parse as parse_generation
 from vpn.lib.registry.peer import PeerType, parse_name
 from vpn.lib.wireguard import conf, uapi
@@ -55,6 +55,11 @@ PEER_ANSWER = (
     "endpoint=192.0.2.1:51820\npersistent_keepalive_interval=25\nallowed_ip=10.221.0.2/32\n"
     "last_handshake_time_sec=5\nlast_handshake_time_nsec=7\nrx_bytes=148\ntx_bytes=92\nprotocol_version=1\nerrno=0\n\n"
 )
+TABLES = [
+    b"type,id,until,invite\r\nnode,node1,2027-12-31,48h\r\nresearcher,paris,never,yes\r\nnode,node2,,\r\n",
+    b'\xef\xbb\xbf"id";"type"\n"node1";"node"\n',
+    b"type,id,key\nnode,node1,iF394fLXg1+yyhq8Pun4rP0oo3i8Ero0I5DwIFHKqUQ=\n",
+]
 ANSWERS = [PEER_ANSWER, f"private_key={'5a' * 32}\nlisten_port=0\nerrno=0\n\n", "errno=22\n\n"]
 
 
@@ -208,6 +213,27 @@ def test_ids(text: str) -> None:
         assert text.isascii()
         assert "/" not in text
         assert text[0] not in ".-"
+
+
+@fuzzed
+@given(mutated_bytes(TABLES), st.sampled_from(list(peer_table.REQUIRED)))
+def test_tables_of_peers(data: bytes, columns: tuple[str, ...]) -> None:
+    found = understood_or_refused(lambda: peer_table.parse(data, "peers.csv", columns))
+    if isinstance(found, peer_table.Table):
+        for problem in found.problems:
+            one_line(str(problem))
+        names = [(entry.name.type, entry.name.id.lower()) for entry in found.entries]
+        assert len(names) == len(set(names))
+        lines = [*(entry.line for entry in found.entries), *(problem.line for problem in found.problems)]
+        assert len(lines) == len(set(lines))
+
+
+@fuzzed
+@given(mutated(["2027-12-31", "2027-12-31T18:00", "48h", "never"]))
+def test_dates_and_durations(text: str) -> None:
+    understood_or_refused(lambda: when.parse_until(text))
+    seconds = understood_or_refused(lambda: when.parse_duration(text, "--valid"))
+    assert seconds is None or (isinstance(seconds, float) and 0 < seconds <= when.LONGEST)
 
 
 @fuzzed

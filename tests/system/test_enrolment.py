@@ -177,3 +177,26 @@ def test_the_hub_killed_in_the_middle_of_it_lets_the_component_in_after_its_next
     consortium.hub.start()
     node.wait_joined(60)
     assert consortium.hub.peers()["node1"]["public_key"] == node.public_key()
+
+
+def test_fifty_at_the_same_time_all_join_and_none_twice(consortium: Consortium) -> None:
+    hub = consortium.hub
+    names = [f"n{number}" for number in range(50)]
+    components = [invited(consortium, name) for name in names]
+    for component in components:
+        component.start()
+    wait_until(
+        lambda: all(peer["public_key"] for peer in hub.peers().values()),
+        120,
+        "all have handed over their keys",
+        pause=0.5,
+    )
+    for component in components:
+        component.wait_joined(60)
+    peers = hub.peers()
+    assert len({peer["public_key"] for peer in peers.values()}) == len(names) == len(peers)
+    assert {name: peers[name]["public_key"] for name in names} == {
+        name: component.public_key() for name, component in zip(names, components, strict=True)
+    }
+    enrolments = [entry for entry in json.loads(hub.configure("audit", "--json").stdout) if "enrol " in entry["what"]]
+    assert len(enrolments) == len(names)

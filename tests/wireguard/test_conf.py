@@ -263,3 +263,24 @@ def test_a_section_is_text_to_the_letter() -> None:
     assert conf.render_interface(wanted_device(port=0), IPv4Interface("10.220.0.1/16"), 1420) == (
         f"[Interface]\nAddress = 10.220.0.1/16\nMTU = 1420\nPrivateKey = {KEY}\n"
     )
+
+
+def test_a_client_s_sections_are_text_to_the_letter() -> None:
+    address = IPv4Interface("10.221.0.2/32")
+    assert conf.render_client(private_key(1), address, 1420) == (
+        f"[Interface]\nAddress = 10.221.0.2/32\nMTU = 1420\nPrivateKey = {KEY}\n"
+    )
+    assert conf.render_client(None, address, 1420, "yours") == (
+        f"[Interface]\nAddress = 10.221.0.2/32\nMTU = 1420\n# yours\nPrivateKey = {conf.PLACEHOLDER}\n"
+    )
+    hub = wanted_peer(3, allowed=networks("10.220.0.0/14"), keepalive=25)
+    assert conf.render_peer(hub, "the hub", "hub.example.org:51820") == (
+        f"\n# the hub\n[Peer]\nPublicKey = {B}\nAllowedIPs = 10.220.0.0/14\nEndpoint = hub.example.org:51820\n"
+        "PersistentKeepalive = 25\n"
+    )
+
+
+def test_a_file_that_still_has_the_placeholder_is_refused() -> None:
+    text = conf.render_client(None, IPv4Interface("10.221.0.2/32"), 1420) + conf.render_peer(wanted_peer(3))
+    with pytest.raises(InvalidInput, match="not a WireGuard private key"):
+        parse(text)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vpn.bin import Parser
     from vpn.lib.hub.service import Hub
 
+COMMANDS = ("backup", "restore")
 LONGEST = 4096
 """Bytes of a passphrase."""
 
@@ -23,14 +24,27 @@ LONGEST = 4096
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
     """The arguments of both."""
     source = "the file that holds the passphrase in one line; - reads it from standard input"
-    explanation = "all that cannot be made again, in one file"
-    backup = commands.add_parser("backup", help=explanation, description=explanation)
+    backup = commands.add_parser(
+        "backup",
+        help="write all that cannot be made again into one file",
+        description="Write the registry, the settings and the policy into one file, encrypted, while the hub runs. The"
+        " passphrase is asked for on the terminal unless it comes from a file.",
+        epilog="""examples:
+  configure_peer.py backup /backups/hub-2026-11-25
+  configure_peer.py backup /backups/hub-2026-11-25 --passphrase-file /root/backup-passphrase""",
+    )
     backup.add_argument("file", metavar="FILE", help="where to write it")
     way = backup.add_mutually_exclusive_group()
     way.add_argument("--passphrase-file", metavar="PATH", help=source)
     way.add_argument("--plain", action="store_true", help="not encrypted: whoever can read it has all secrets")
-    explanation = "make this hub what a backup holds"
-    restore = commands.add_parser("restore", help=explanation, description=explanation)
+    restore = commands.add_parser(
+        "restore",
+        help="make this hub what a backup holds",
+        description="Make this hub what a backup holds. All is checked before anything changes, and what was there is"
+        " kept.",
+        epilog="""example:
+  configure_peer.py restore /backups/hub-2026-11-25 --passphrase-file /root/backup-passphrase""",
+    )
     restore.add_argument("file", metavar="FILE", help="what `backup` wrote")
     restore.add_argument("--passphrase-file", metavar="PATH", help=source)
     restore.add_argument("--broken-audit", action="store_true", help="even if the audit log in it is broken")

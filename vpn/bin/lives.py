@@ -21,6 +21,22 @@ ROTATION_PATIENCE = 60.0
 """Seconds that ``rotate`` waits for the component: it asks its hub every 10 s."""
 
 TYPES = ("management", "node", "researcher")
+EXPLANATIONS = {
+    "disable": (
+        "take a component out for a while",
+        "Its key, address and config.env stay: `enable` lets it in again.",
+        "node chu-lille",
+    ),
+    "enable": ("let a disabled component in again", "With the key that it had.", "node chu-lille"),
+    "rename": ("give a component another id", "Its address and keys stay.", "node chu-lille lille"),
+    "rotate": ("have a component make new keys", "It stays joined meanwhile.", "node chu-lille"),
+    "move-hub": (
+        "tell all components where the hub is reached from now on",
+        "Those that are joined go over within a minute.",
+        "vpn2.example.org",
+    ),
+}
+"""What each does, more of it, and an example."""
 
 
 def run(hub: Hub, name: PeerName | None, arguments: argparse.Namespace) -> int:
@@ -116,16 +132,18 @@ def _move(hub: Hub, arguments: argparse.Namespace) -> int:
 
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add the parsers of these commands."""
-    explanations = {
-        "disable": "take a component out for a while: key, address and config.env stay",
-        "enable": "let a disabled component in again",
-        "rename": "give a component another id; its address and keys stay",
-        "rotate": "have a component make new keys, while it stays joined",
-    }
-    for command, explanation in explanations.items():
-        child = commands.add_parser(command, help=explanation, description=explanation)
-        child.add_argument("type", metavar="TYPE", choices=TYPES, help="management, node or researcher")
-        child.add_argument("id", metavar="ID", help="the component's name, such as node1")
+    for command, (summary, more, example) in EXPLANATIONS.items():
+        child = commands.add_parser(
+            command,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}. {more}",
+            epilog=f"example:\n  configure_peer.py {command} {example}",
+        )
+        if command == "move-hub":
+            child.add_argument("address", metavar="ADDRESS", help="the hub's new public name or address")
+        else:
+            child.add_argument("type", metavar="TYPE", choices=TYPES, help="management, node or researcher")
+            child.add_argument("id", metavar="ID", help="the component's name, such as node1")
         if command == "rename":
             child.add_argument("new_id", metavar="NEWID", help="its new name")
         if command == "rotate":
@@ -137,10 +155,6 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
                 help="for the new keys; 0: not at all",
             )
         add_dry_run(child)
-    moving = "tell all components where the hub is reached from now on"
-    child = commands.add_parser("move-hub", help=moving, description=moving)
-    child.add_argument("address", metavar="ADDRESS", help="the hub's new public name or address")
-    add_dry_run(child)
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""vpn_client.py: a component's daemon, its public key, and its health check."""
+"""vpn_client.py: a component's daemon, its public key, its health check, and its doctor."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ if __name__ == "__main__":
     # Run by its path in a checkout: the package is two folders up. Never the folder of the scripts.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from vpn.bin import Parser, run_guarded
+from vpn.bin import COMPLETE, Parser, report, run_guarded
 from vpn.lib.errors import Refused
-from vpn.lib.files import state_folder
+from vpn.lib.files import state_folder, state_path
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: the exit status (the application's after ``run``; else 0 done, 1 failed, 2 usage)."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == [COMPLETE]:
+        from vpn.bin import completion
+
+        return completion.answer("vpn_client", _parser(), given[1:])
+    arguments = _parser().parse_args(given)
     commands = {
         "run": lambda: _run(arguments.application, arguments.log_format),
         "public-key": _public_key,
         "health": lambda: _health(arguments.check),
         "environment": _environment,
+        "doctor": lambda: _doctor(as_json=arguments.json),
     }
     return run_guarded("vpn_client", commands[arguments.command])
 
@@ -77,24 +82,73 @@ def _health(check: Sequence[str]) -> int:
     return 0 if problem is None else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _doctor(*, as_json: bool) -> int:
+    from vpn.lib.component import doctor
+
+    return report(doctor.examine(state_path(os.environ), os.environ), as_json=as_json)
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="vpn_client.py",
         description="Join the VPN as a component, in the foreground, and run an application in it.",
-        epilog="State directory: /config, or VPN_CONFIG_DIR. It needs nothing there but a config.env from the hub.",
+        epilog="""examples:
+  vpn_client.py run -- my-application --its-options     join, then run the application
+  vpn_client.py public-key                              the key for `configure_peer.py add` on the hub
+  vpn_client.py health                                  is the hub there?
+
+State directory: /config, or VPN_CONFIG_DIR. It needs nothing there but a config.env from the hub. Exit status: the
+application's after `run`; else 0 done or healthy, 1 failed or unhealthy, 2 usage.""",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="join and stay", description="Join the VPN, then run the application.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="vpn_client.py")
+    run = commands.add_parser(
+        "run",
+        help="join and stay",
+        description="Join the VPN and stay in it; run the application after the first handshake, and again when its"
+        " variables change.",
+        epilog="""examples:
+  vpn_client.py run
+  vpn_client.py run -- my-application --its-options
+  vpn_client.py run --log-format json -- my-application
+
+It ends with the application, and with its exit status. SIGTERM and other signals are passed on to the application.""",
+    )
     run.add_argument("--log-format", choices=("human", "json"), default="human", help="of the log on stderr")
     run.add_argument("application", nargs="...", metavar="-- APPLICATION", help="and its arguments")
-    commands.add_parser("public-key", help="print the key that the hub's `add` takes")
+    commands.add_parser(
+        "public-key",
+        help="print the key that the hub's `add` takes",
+        description="Print this component's public key, which `configure_peer.py add` takes on the hub. It is no"
+        " secret. Make the key first if there is none yet.",
+        epilog="""example:
+  vpn_client.py public-key""",
+    )
     health = commands.add_parser(
         "health",
-        help="exit 0 if the hub answers",
+        help="tell whether the hub answers",
         description="Exit 0 if the hub answers, and CHECK, run with the application's environment, exits 0 too.",
+        epilog="""examples:
+  vpn_client.py health
+  vpn_client.py health -- my-check --its-options        its first line is the reason where it fails""",
     )
     health.add_argument("check", nargs="...", metavar="-- CHECK", help="a program that says why the application fails")
-    commands.add_parser("environment", help="the application's variables, as lines for a shell's `eval`")
+    commands.add_parser(
+        "environment",
+        help="print the application's variables",
+        description="Print the application's variables as lines for a shell's `eval`. The preshared key is not among"
+        " them.",
+        epilog="""example:
+  vpn_client.py environment""",
+    )
+    commands.add_parser(
+        "doctor",
+        help="say what keeps this component from working, and what to do",
+        description="Look at all that this component needs, change nothing, and say what to do. Exit 1 if anything"
+        " failed.",
+        epilog="""examples:
+  vpn_client.py doctor
+  vpn_client.py doctor --json                           for programs""",
+    ).add_argument("--json", action="store_true", help="for programs")
     return parser
 
 

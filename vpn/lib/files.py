@@ -65,9 +65,14 @@ def owner_of_state(environ: Mapping[str, str], folder: Path) -> Owner | None:
     return owner
 
 
+def state_path(environ: Mapping[str, str]) -> Path:
+    """Where the state directory is to be: VPN_CONFIG_DIR, or /config."""
+    return Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_STATE_FOLDER)
+
+
 def state_folder(environ: Mapping[str, str]) -> Path:
     """The state directory: VPN_CONFIG_DIR, or /config. Raises InvalidInput when it is not a folder."""
-    folder = Path(environ.get("VPN_CONFIG_DIR") or DEFAULT_STATE_FOLDER)
+    folder = state_path(environ)
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is not a folder; create it, or name another with VPN_CONFIG_DIR")
     return folder

@@ -48,6 +48,9 @@ class Following:
         self._talk: Talk | None = None
         self._next_at = now + FIRST_AFTER
         self._agreed: tuple[float, NextKeys] | None = None
+        kept = next_keys.load(folder)
+        self.offered = kept if kept is not None and kept.purpose == ROTATION else None
+        """Keys that the hub was offered, and may have taken."""
         self._said = ""
 
     def look(self, settings: Settings, endpoint: str, now: float, up: bool) -> News:
@@ -76,13 +79,15 @@ class Following:
             self._next_at = now + min(float(again), LONGEST)
         if answer.content.get(control.ROTATION) is True:
             self._rotate(settings)
-        elif (pending := next_keys.load(self._folder)) is not None and pending.purpose == ROTATION:
+        elif self.offered is not None:
+            # Heard over the keys of before: the hub has not taken these, and does not want them any more.
             next_keys.forget(self._folder)
+            self.offered = None
         there = answer.content.get(control.ENDPOINT)
         return News(endpoint=there) if isinstance(there, str) and there != endpoint else NOTHING
 
     def _rotate(self, settings: Settings) -> None:
-        keys = next_keys.load_or_make(self._folder, self._owner, ROTATION)
+        keys = self.offered = next_keys.load_or_make(self._folder, self._owner, ROTATION)
         content = {
             control.PUBLIC_KEY: str(keys.private_key.public_key()),
             control.PRESHARED_KEY: keys.preshared_key.reveal(),
@@ -90,10 +95,8 @@ class Following:
         self._talk = Talk(settings.hub_address, control.ROTATE, content)
 
     def _rotated(self, answer: Answer, now: float) -> None:
-        if answer.status == 200:
-            keys = next_keys.load(self._folder)
-            if keys is not None:
-                self._agreed = (now + SETTLED_AFTER, keys)
+        if answer.status == 200 and self.offered is not None:
+            self._agreed = (now + SETTLED_AFTER, self.offered)
         elif answer.status and answer.message != self._said:
             self._said = answer.message
             self._log.warning("the hub does not take new keys: %s", answer.message)

@@ -36,8 +36,13 @@ def unhealthy(folder: Path, environ: Mapping[str, str], check: Sequence[str] = (
         return f"{folder / component_settings.FILE} is not there; copy the one there that `genconf` wrote on the hub"
     except (InvalidInput, StateError) as error:
         return str(error)
+    if settings.invitation is not None:
+        return (
+            f"the invitation is not used yet; `vpn_client run` uses it, if the hub at {settings.hub_host}, UDP port"
+            f" {settings.hub_port}, is reachable, and says in its log why it cannot"
+        )
     try:
-        peer = _device(settings).read().peers.get(settings.hub_key)
+        peer = device(settings).read().peers.get(settings.hub_key)
     except DeviceMissing:
         return "wg0 is not up; start `vpn_client run`, or look at its log"
     except DeviceError as error:
@@ -76,7 +81,8 @@ def _failing(check: Sequence[str], environ: Mapping[str, str]) -> str | None:
     return said[0][:300] if said else "the application does not work; look at its log"
 
 
-def _device(settings: Settings) -> Device:
+def device(settings: Settings) -> Device:
+    """wg0 as the component's daemon carries it; its calls raise DeviceMissing where it is not there."""
     interface = component_settings.INTERFACE
     daemon = settings.implementation.daemon
     if daemon is None and (

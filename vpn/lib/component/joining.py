@@ -12,16 +12,13 @@ from vpn.lib.component.link_state import DATAGRAM, ECHO, Pace
 from vpn.lib.errors import DeviceError
 from vpn.lib.wireguard.plan import Plan, plan
 from vpn.lib.wireguard.tunnel import Tunnel
-from vpn.lib.wireguard.types import Endpoint, ObservedPeer, WantedDevice, WantedPeer
+from vpn.lib.wireguard.types import KEEPALIVE, Endpoint, ObservedPeer, WantedDevice, WantedPeer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vpn.lib.component.settings import Settings
     from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
-
-KEEPALIVE = 25
-"""Seconds; keeps the mapping of most NATs alive (wg(8), PersistentKeepalive)."""
 
 TRY_EACH = 6.0
 """Seconds at each of the hub's two places: a handshake that is lost is repeated after 5 (whitepaper, REKEY_TIMEOUT)."""

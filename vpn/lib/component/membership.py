@@ -9,7 +9,6 @@ from vpn.lib import config_env, files
 from vpn.lib.component import next_keys, settings as component_settings
 from vpn.lib.component.enrolling import Enrolling
 from vpn.lib.component.following import Following
-from vpn.lib.component.next_keys import ROTATION
 from vpn.lib.control import ENDPOINT_BEFORE
 from vpn.lib.errors import InvalidInput, StateError
 
@@ -52,7 +51,7 @@ class Membership:
         self._using_pending = False
         self._since = 0.0
         self.preshared_key: PresharedKey | None = None
-        """The one that was agreed on last, None where none was."""
+        """The one in force, None before there is one."""
 
     @property
     def enrolling(self) -> bool:
@@ -66,15 +65,15 @@ class Membership:
 
     def settled_on(self, settings: Settings, now: float) -> None:
         """These settings are in force from now on. Raises StateError where keys cannot be kept."""
-        pending = next_keys.load(self._folder)
-        self._pending = pending if pending is not None and pending.purpose == ROTATION else None
-        self._using_pending = False
+        self._pending, self._using_pending = None, False
+        self.preshared_key = settings.preshared_key
         self._since = now
         self._enrolling = self._following = None
         if settings.invitation is not None:
             self._enrolling = Enrolling(self._folder, self._owner, settings, self._log)
         else:
             self._following = Following(self._folder, self._owner, self._log, now)
+            self._pending = self._following.offered
 
     def guise(self, settings: Settings) -> tuple[Settings, PrivateKey]:
         """What to join with."""
@@ -111,9 +110,10 @@ class Membership:
         except StateError as error:
             self._log.warning("%s", error)
             return written
+        if not self._using_pending:
+            self._pending = following.offered
         if news.keys is not None:
             self._log.info("going over to new keys", extra={"event": "keys-changed"})
-            self._pending = news.keys
             self._use(joining, now, pending=True)
         if news.endpoint is not None:
             written |= self._move(joining, news.endpoint, endpoint)
@@ -126,6 +126,8 @@ class Membership:
         heard = peer is not None and peer.latest_handshake is not None
         if self._using_pending and heard:
             settled, self._pending, self._using_pending = self._pending, None, False
+            if self._following is not None:
+                self._following.offered = None
             return self._settle(settled)
         if (not heard or advice.renew) and now - self._since >= TRY_EACH:
             self._use(joining, now, pending=not self._using_pending)
@@ -140,7 +142,8 @@ class Membership:
         if pending:
             joining.rekey(self._pending.private_key, self._pending.preshared_key)
         else:
-            joining.rekey(self._key, self.preshared_key or component_settings.load(self._folder, {}).preshared_key)
+            assert self.preshared_key is not None
+            joining.rekey(self._key, self.preshared_key)
         joining.ask()
 
     def _settle(self, keys: NextKeys) -> bool:

@@ -28,14 +28,21 @@ if TYPE_CHECKING:
 RUN_COMPOSE = "docker-compose_run_node.yml"
 PROJECT = "COMPOSE_PROJECT_NAME=fedbiomed-vpn${FBM_CONTAINER_INSTANCE_ID}\n"
 FOLDERS = ("config", "data", "fbm-node")
+PROGRAM = "vpn/bin/fedbiomed_vpn.py"
 TOOL = (
     "vpn/__init__.py",
     "vpn/bin/__init__.py",
-    "vpn/bin/fedbiomed_vpn.py",
+    "vpn/bin/completion.py",
+    "vpn/bin/deploy_parser.py",
+    PROGRAM,
     "vpn/lib/__init__.py",
     "vpn/lib/config_env.py",
     "vpn/lib/errors.py",
     "vpn/lib/files.py",
+    "vpn/lib/findings.py",
+    "vpn/lib/probes/__init__.py",
+    "vpn/lib/probes/judging.py",
+    "vpn/lib/probes/machine.py",
 )
 """What this tool needs beside ``vpn/lib/deploy``; a test runs it from an archive."""
 
@@ -120,7 +127,7 @@ def _contents(deployment: Deployment, *, with_config: bool) -> dict[str, tuple[b
             raise Refused(f"{path} is not there; fill it first, or export without --with-config") from None
     own = (path.relative_to(project).as_posix() for path in (project / "vpn/lib/deploy").glob("*.py"))
     for name in (*TOOL, *sorted(own)):
-        contents[name] = ((project / name).read_bytes(), 0o755 if name == TOOL[2] else 0o644)
+        contents[name] = ((project / name).read_bytes(), 0o755 if name == PROGRAM else 0o644)
     return contents
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait as wait
 from typing import TYPE_CHECKING
 
 from vpn.lib import config_env, files
+from vpn.lib.control import INVITATION_KEY
 from vpn.lib.deploy.components import COMPONENTS, HUB
 from vpn.lib.deploy.folder import owner_to_keep
 from vpn.lib.deploy.waiting import LOOK_EVERY, require_alive
@@ -101,6 +102,13 @@ class Joining:
 
     def _join_elsewhere(self, component: Component) -> None:
         name, key = component.name, self._public_key(component)
+        if self._variables[name].get(INVITATION_KEY):
+            self._console.say(f"{name}: joins by its invitation")
+            if self._until(component, "vpn_client", "health"):
+                self._in(component)
+            else:
+                self._console.say(f"{name}: has not joined yet; it tries on{self._health(component)}")
+            return
         if self._until(component, "vpn_client", "health", first=True):
             self._in(component)
             return

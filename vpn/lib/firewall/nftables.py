@@ -15,7 +15,7 @@ from vpn.lib.firewall.policy import TCP, UDP, Policy, Role, intervals
 from vpn.lib.nft.table import base_chain, chain, replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Address
 
     from vpn.lib.registry.addressing import AddressPlan
@@ -34,16 +34,16 @@ DISCARD = 9
 _ERRORS = "icmp type { destination-unreachable, time-exceeded, parameter-problem }"
 
 
-def hub_table(policy: Policy, plan: AddressPlan, interface: str, control_port: int = PORT) -> str:
+def hub_table(policy: Policy, plan: AddressPlan, interface: str, management_ports: Sequence[int] = ()) -> str:
     """The text for ``nft -f -`` that puts the policy in force on the hub's ``interface``.
 
-    ``control_port`` is the hub's TCP port for its peers (``vpn.lib.control``).
+    ``management_ports`` are TCP ports of the hub itself that type management may reach, on the VPN address.
     """
     places = {role: stretches for role, stretches in intervals(plan).items() if stretches}
-    chains = [line for source in Role for line in _from(source, policy, plan, places, interface, control_port)]
+    chains = [line for source in Role for line in _from(source, policy, plan, places, interface, management_ports)]
     known = _map("saddr", {role: f"from_{role.value}" for role in places}, places)
     to_hub = _map("saddr", {role: _name(role.value, HUB) for role in places}, places)
-    control = f"ip daddr {plan.hub.ip} tcp dport {control_port}"
+    control = f"ip daddr {plan.hub.ip} tcp dport {PORT}"
     invited = [] if plan.invited is None else [f"ip saddr {plan.invited} goto {_name(INVITED, ANY)}"]
     body = [
         *(f"counter {_name(*pair)} {{ }}" for pair in denials()),
@@ -97,13 +97,13 @@ def _from(
     plan: AddressPlan,
     places: dict[Role, list[tuple[IPv4Address, IPv4Address]]],
     interface: str,
-    control_port: int,
+    management_ports: Sequence[int],
 ) -> list[str]:
     """The chains of what comes from one role."""
     outside = _name(source.value, OUTSIDE)
     lines = [
         *chain(outside, *_deny(source.value, OUTSIDE)),
-        *chain(_name(source.value, HUB), *_to_hub(source, plan, control_port)),
+        *chain(_name(source.value, HUB), *_to_hub(source, plan, management_ports)),
     ]
     for target in Role:
         lines += chain(_name(source.value, target.value), *_between(source, target, policy))
@@ -138,10 +138,11 @@ def _between(source: Role, target: Role, policy: Policy) -> list[str]:
     return [*lines, *_deny(source.value, target.value)]
 
 
-def _to_hub(source: Role, plan: AddressPlan, control_port: int) -> list[str]:
+def _to_hub(source: Role, plan: AddressPlan, management_ports: Sequence[int]) -> list[str]:
     """What reaches the hub itself: echo, control, answers to what it began, and the word that makes tunnels work."""
+    ports = [PORT, *(sorted(management_ports) if source is Role.MANAGEMENT else ())]
     return [
-        f"ip daddr {plan.hub.ip} tcp dport {control_port} accept",
+        f"ip daddr {plan.hub.ip} tcp dport {{ {', '.join(map(str, ports))} }} accept",
         f"ip daddr {plan.hub.ip} icmp type echo-request accept",
         "ct direction reply ct state established accept",
         f"{_ERRORS} ct state related accept",

@@ -131,7 +131,7 @@ class Gate:
 
     def _ensure(self, now: float) -> None:
         """Load the table where it is not there as it should be; notes what prevents it."""
-        text = hub_table(self._policy, self._settings.plan, self._settings.interface)
+        text = hub_table(self._policy, self._settings.plan, self._settings.interface, self._settings.management_ports)
         if self._load_problem and now < self._retry_at:
             return
         try:

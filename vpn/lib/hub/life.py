@@ -90,15 +90,19 @@ def rename(hub: Hub, name: PeerName, new_id: str, *, dry_run: bool = False) -> P
     with hub.locked():
         hub.tree.check_all([name, fresh_name])
         with hub.changing(dry_run=dry_run) as change:
-            peer = change.registered(name)
             taken = change.transaction.similar(fresh_name)
-            if fresh_name == name:
-                return peer
-            if taken is not None and taken.name != name:
-                raise Refused(f"{taken.name} is registered already; choose another id")
-            change.transaction.rename(name, new_id)
-            change.log(name, f"rename to {new_id}")
-            fresh = peer._replace(name=fresh_name)
+            if taken is not None and taken.name == fresh_name and change.transaction.peer(name) is None:
+                # One that was killed after its commit: what is left is done below.
+                fresh = taken
+            else:
+                peer = change.registered(name)
+                if fresh_name == name:
+                    return peer
+                if taken is not None and taken.name != name:
+                    raise Refused(f"{taken.name} is registered already; choose another id")
+                change.transaction.rename(name, new_id)
+                change.log(name, f"rename to {new_id}")
+                fresh = peer._replace(name=fresh_name)
         if not dry_run:
             hub.write_config(fresh)
             hub.tree.delete(name)

@@ -9,19 +9,32 @@ from vpn.lib.errors import DeviceError
 from vpn.lib.registry.peer import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from vpn.lib.hub.service import Hub
-    from vpn.lib.registry.peer import Peer, PeerName
+    from vpn.lib.registry.peer import Invitation, Peer, PeerName
     from vpn.lib.wireguard.keys import PublicKey
     from vpn.lib.wireguard.types import ObservedPeer
 
 ACTIVE = 180
 """Seconds since its handshake that a peer counts as active: no session lives longer (whitepaper, section 6.1)."""
 
-STATES = ("active", "added", "registered", "disabled", "expired")
+COLOURS = {
+    "invited": "36",
+    "registered": "90",
+    "added": "33",
+    "active": "32",
+    "disabled": "31",
+    "expired": "31",
+}
+"""The states, in the order of a peer's life, and the colours (SGR) that they have on a terminal."""
+
+STATES = tuple(COLOURS)
 """Of a peer (``View.state``)."""
+
+HEAD = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION")
+NOBODY = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
 
 
 class View(NamedTuple):
@@ -30,6 +43,7 @@ class View(NamedTuple):
     peer: Peer
     observed: ObservedPeer | None
     now: float
+    invitation: Invitation | None = None
 
     @property
     def age(self) -> float | None:
@@ -39,24 +53,43 @@ class View(NamedTuple):
         return max(0.0, self.now - self.observed.latest_handshake)
 
     @property
+    def invited_until(self) -> float | None:
+        """When its invitation ends, None where it has none that is still good."""
+        invitation = self.invitation
+        if invitation is None or invitation.expired or invitation.expires <= self.now:
+            return None
+        return invitation.expires
+
+    @property
     def state(self) -> str:
-        """One of ``STATES``: ``registered`` is without a key, ``active`` has a fresh handshake, ``added`` has none."""
-        if self.peer.standing is not Standing.ENABLED:
-            return str(self.peer.standing.value)
-        if self.peer.public_key is None:
-            return "registered"
+        """One of ``COLOURS``: ``registered`` and ``invited`` without a key, ``active`` with a fresh handshake.
+
+        ``expired`` is who reached its end, and who has no key and an invitation that did.
+        """
+        peer = self.peer
+        if peer.standing is not Standing.ENABLED:
+            return str(peer.standing.value)
+        if peer.until is not None and peer.until <= self.now:
+            return "expired"
+        if peer.public_key is None:
+            if self.invitation is None:
+                return "registered"
+            return "expired" if self.invited_until is None else "invited"
         return "active" if self.age is not None and self.age < ACTIVE else "added"
 
 
 def view(hub: Hub) -> list[View]:
     """All peers, by type and id. Where wg0 is not there or does not answer, without what it knows."""
     observed, now = _observe(hub), time.time()
-    return [_view(peer, observed, now) for peer in hub.peers()]
+    invitations = {invitation.name: invitation for invitation in hub.invitations()}
+    if not invitations:
+        return [_view(peer, observed, now, None) for peer in hub.peers()]
+    return [_view(peer, observed, now, invitations.get(peer.name)) for peer in hub.peers()]
 
 
 def view_one(hub: Hub, name: PeerName) -> View:
     """One peer. Raises Refused when it is not registered."""
-    return _view(hub.peer(name), _observe(hub), time.time())
+    return _view(hub.peer(name), _observe(hub), time.time(), hub.invitation(name))
 
 
 def as_json(views: Iterable[View]) -> str:
@@ -64,7 +97,8 @@ def as_json(views: Iterable[View]) -> str:
     import json
 
     # An object a line; with an indent, json leaves its quick encoder.
-    return "[" + ",\n ".join(json.dumps(_dictionary(item)) for item in views) + "]"
+    encode = json.JSONEncoder(check_circular=False).encode
+    return "[" + ",\n ".join([encode(_dictionary(item)) for item in views]) + "]"
 
 
 def one_as_json(item: View) -> str:
@@ -74,34 +108,47 @@ def one_as_json(item: View) -> str:
     return json.dumps(_dictionary(item), indent=1)
 
 
-def as_table(views: list[View]) -> str:
-    """A table for people."""
+def as_table(views: list[View], *, colour: bool = False) -> str:
+    """A table for people, its states in colour where that is asked for."""
     if not views:
-        return "no components yet; register one with `configure_peer.py genconf TYPE ID`"
-    head = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT")
-    return table([head, *(row(item) for item in views)])
+        return NOBODY
+    state = HEAD.index("STATE")
+
+    def painted(column: int, cell: str) -> str:
+        code = COLOURS.get(cell.rstrip()) if column == state else None
+        return cell if code is None else f"\x1b[{code}m{cell}\x1b[0m"
+
+    return table([HEAD, *map(row, views)], painted if colour else None)
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Rows in columns as wide as they need to be."""
+def table(rows: list[tuple[str, ...]], paint: Callable[[int, str], str] | None = None) -> str:
+    """Rows in columns as wide as they need to be; ``paint`` gets each cell at its width, with its column's number."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = []
+    for cells in rows:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        if paint is not None:
+            padded = [paint(number, cell) for number, cell in enumerate(padded)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
 
 
 def one_as_text(item: View, config: Path) -> str:
     """One peer for people."""
-    _, _, address, state, handshake, received, sent, endpoint = row(item)
+    _, _, address, state, handshake, received, sent, endpoint, version = row(item)
+    until, invited = item.peer.until, item.invited_until
     lines = {
         "address": address,
         "state": state,
+        **({} if until is None else {"until": _moment(until)}),
+        **({} if invited is None else {"invited until": _moment(invited)}),
         "public key": str(item.peer.public_key or "none yet; `add` gives it one"),
         "latest handshake": handshake,
         "received, sent": f"{received}, {sent}",
         "endpoint": endpoint,
-        "registered": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(item.peer.created)),
-        "changed": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(item.peer.changed)),
+        "version": version,
+        "registered": _moment(item.peer.created),
+        "changed": _moment(item.peer.changed),
         "config.env": str(config),
     }
     width = max(map(len, lines)) + 2
@@ -115,8 +162,8 @@ def _observe(hub: Hub) -> Mapping[PublicKey, ObservedPeer]:
         return {}
 
 
-def _view(peer: Peer, observed: Mapping[PublicKey, ObservedPeer], now: float) -> View:
-    return View(peer, None if peer.public_key is None else observed.get(peer.public_key), now)
+def _view(peer: Peer, observed: Mapping[PublicKey, ObservedPeer], now: float, invitation: Invitation | None) -> View:
+    return View(peer, None if peer.public_key is None else observed.get(peer.public_key), now, invitation)
 
 
 def _dictionary(item: View) -> dict[str, object]:
@@ -133,11 +180,14 @@ def _dictionary(item: View) -> dict[str, object]:
         "endpoint": None if observed is None or observed.endpoint is None else str(observed.endpoint),
         "received": None if observed is None else observed.received,
         "sent": None if observed is None else observed.sent,
+        "version": peer.version,
+        "until": None if peer.until is None else round(peer.until, 3),
+        "invited_until": None if item.invitation is None else item.invited_until,
     }
 
 
 def row(item: View) -> tuple[str, ...]:
-    """A peer as people read it: type, id, address, state, handshake, received, sent, endpoint."""
+    """A peer's cells of the table."""
     peer, observed = item.peer, item.observed
     return (
         peer.name.type.value,
@@ -148,7 +198,16 @@ def row(item: View) -> tuple[str, ...]:
         "-" if observed is None else _size(observed.received),
         "-" if observed is None else _size(observed.sent),
         "-" if observed is None or observed.endpoint is None else str(observed.endpoint),
+        peer.version or "-",
     )
+
+
+def _moment(moment: float) -> str:
+    # What the clock cannot show is after all that it can.
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
+    except (ValueError, OverflowError, OSError):
+        return "the end of time"
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from vpn.lib import control
 from vpn.lib.errors import FirewallError, InvalidInput, StateError
 from vpn.lib.firewall.nftables import HUB, denied
 from vpn.lib.firewall.policy import NEVER, TCP, UDP, Policy, Role, role_of
@@ -137,7 +138,11 @@ def answer(
         if end is None:
             return Answer(False, f"the address of {text} is of no role; `removeconf` and `genconf` it")
     if target == HUB:
-        return Answer(False, "the hub itself answers echo and nothing else")
+        if (protocol, number) == (TCP, control.PORT):
+            return Answer(True, "every peer may ask the hub what has changed")
+        if source is Role.MANAGEMENT and protocol == TCP and number in settings.management_ports:
+            return Answer(True, "type management may see what the hub serves (VPN_PAGE, VPN_METRICS)")
+        return Answer(False, f"the hub itself answers echo, and TCP port {control.PORT}, and nothing else")
     if source == HUB:
         return Answer(True, "what the hub itself begins is not restricted")
     assert isinstance(source, Role)

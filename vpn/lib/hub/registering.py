@@ -13,7 +13,7 @@ from vpn.lib.wireguard.keys import PresharedKey
 from vpn.lib.wireguard.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from vpn.lib.hub.service import Change, Hub
     from vpn.lib.registry.peer import Invitation, PeerName
@@ -40,19 +40,12 @@ def genconf_all(
         hub.tree.check_all(wanted_names)
         with hub.changing(dry_run=dry_run) as change:
             done = [
-                _register(hub, change, name, keys.get(name), terms.get(name, _NO_TERMS), remove, update)
+                register(hub, change, name, keys.get(name), terms.get(name, _NO_TERMS), remove, update)
                 for name in wanted_names
             ]
         if dry_run:
             return done
-        texts = [
-            (peer.name, peer_config.text(peer, hub.settings, hub.public_key(), invitation))
-            for peer, _, invitation in done
-        ]
-        if len(texts) == 1:
-            hub.tree.write(*texts[0])
-        else:
-            hub.tree.write_all(texts)
+        write_all(hub, done)
         if remove or update:
             try:
                 hub.apply(Plan(remove=tuple(remove), update=tuple(update)))
@@ -61,7 +54,19 @@ def genconf_all(
     return done
 
 
-def _register(
+def write_all(
+    hub: Hub, done: Collection[Configured], each: Callable[[Collection[Configured]], Iterable[Configured]] = iter
+) -> None:
+    """Write the config.env of all of them; ``each`` goes through them, to show how far it is."""
+    key = hub.public_key()
+    texts = ((peer.name, peer_config.text(peer, hub.settings, key, invitation)) for peer, _, invitation in each(done))
+    if len(done) == 1:
+        hub.tree.write(*next(texts))
+    else:
+        hub.tree.write_all(texts)
+
+
+def register(
     hub: Hub,
     change: Change,
     name: PeerName,

@@ -112,6 +112,10 @@ class Hub:
         """All invitations, by type and id, also those that have expired."""
         return self._registry.invitations()
 
+    def invitation(self, name: PeerName) -> Invitation | None:
+        """The peer's invitation, also one that has expired."""
+        return self._registry.invitation(name)
+
     def locked(self) -> AbstractContextManager[object]:
         """Hold the command lock: for changes and what follows from them."""
         return self._lock

@@ -68,6 +68,12 @@ class Settings(NamedTuple):
     page: Endpoint | None = None
 
     @property
+    def management_ports(self) -> tuple[int, ...]:
+        """TCP ports that are served on the hub's VPN address, for type management."""
+        places = (self.page, self.metrics)
+        return tuple(place.port for place in places if place is not None and place.address == self.plan.hub.ip)
+
+    @property
     def endpoint(self) -> str:
         """Where components reach the hub: ``host:port``, an IPv6 address in brackets.
 

@@ -42,6 +42,10 @@ class Transaction(Protocol):
     Uniqueness of addresses, keys and names is enforced by the store: what breaks it raises Refused.
     """
 
+    def attempt(self) -> AbstractContextManager[None]:
+        """Changes that are taken back by themselves when the block raises; the others stay."""
+        ...
+
     def peer(self, name: PeerName) -> Peer | None:
         """The peer of exactly this name."""
         ...

@@ -44,6 +44,20 @@ class SqliteTransaction:
         raw[18:20] = b"\x01\x01"
         return bytes(raw)
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Changes that are taken back by themselves when the block raises; the others stay."""
+        before = (self._end, self._logged)
+        self.database.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            self.database.execute("ROLLBACK TO attempt")
+            self.database.execute("RELEASE attempt")
+            self._end, self._logged = before
+            raise
+        self.database.execute("RELEASE attempt")
+
     def _log_end(self) -> tuple[int, bytes, float]:
         """How many entries the log has, the last one's hash, and the latest time."""
         if self._end is None:

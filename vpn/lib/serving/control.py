@@ -81,12 +81,10 @@ async def _agree(
 ) -> JSONResponse:
     try:
         given = await _body(request)
-        key, preshared_key = (
-            PublicKey.parse(given[control.PUBLIC_KEY]),
-            PresharedKey.parse(given[control.PRESHARED_KEY]),
-        )
-    except (InvalidInput, KeyError, TypeError) as error:
-        return _refusal(400, str(error) if isinstance(error, InvalidInput) else "that is no request of this release")
+        key = PublicKey.parse(_text(given, control.PUBLIC_KEY))
+        preshared_key = PresharedKey.parse(_text(given, control.PRESHARED_KEY))
+    except InvalidInput as error:
+        return _refusal(400, str(error))
     address = _address(request)
 
     def work() -> JSONResponse:
@@ -163,6 +161,13 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise InvalidInput("that is no request of this release")
     return given
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str):
+        raise InvalidInput("that is no request of this release")
+    return value
 
 
 def _address(request: Request) -> IPv4Address:

@@ -74,6 +74,7 @@ class Row(NamedTuple):
     received: str
     sent: str
     endpoint: str
+    version: str
     line: str
 
 

@@ -145,8 +145,27 @@ def render_interface(device: WantedDevice, address: IPv4Interface, mtu: int) -> 
     return "\n".join(config.lines) + "\n"
 
 
-def render_peer(peer: WantedPeer, name: str = "") -> str:
-    """A [Peer] section with an empty line before it, and ``name`` as a comment. Holds the preshared key."""
+PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY"
+"""Where a private key is due that is not known here: no key, so that WireGuard refuses a file that still has it."""
+
+
+def render_client(private_key: PrivateKey | None, address: IPv4Interface, mtu: int, hint: str = "") -> str:
+    """The [Interface] section of a client's wg-quick file; ``hint`` is a comment before its private key."""
+    from wgconfig import WGConfig
+
+    config = WGConfig()
+    config.add_attr(None, "Address", str(address))
+    config.add_attr(None, "MTU", mtu)
+    key = PLACEHOLDER if private_key is None else private_key.reveal()
+    config.add_attr(None, "PrivateKey", key, leading_comment=f"# {hint}" if hint else None)
+    return "\n".join(config.lines) + "\n"
+
+
+def render_peer(peer: WantedPeer, name: str = "", endpoint: str = "") -> str:
+    """A [Peer] section with an empty line before it, and ``name`` as a comment. Holds the preshared key.
+
+    ``endpoint`` stands in the place of the peer's, and may have a host's name in it.
+    """
     from wgconfig import WGConfig
 
     # One object a peer: wgconfig reads the whole file again at each change.
@@ -156,8 +175,8 @@ def render_peer(peer: WantedPeer, name: str = "") -> str:
     if peer.preshared_key is not None:
         config.add_attr(key, "PresharedKey", peer.preshared_key.reveal())
     config.add_attr(key, "AllowedIPs", ", ".join(sorted(map(str, peer.allowed_ips))))
-    if peer.endpoint is not None:
-        config.add_attr(key, "Endpoint", str(peer.endpoint))
+    if endpoint or peer.endpoint is not None:
+        config.add_attr(key, "Endpoint", endpoint or str(peer.endpoint))
     if peer.persistent_keepalive:
         config.add_attr(key, "PersistentKeepalive", peer.persistent_keepalive)
     return "\n".join(config.lines[1:]) + "\n"

@@ -21,6 +21,9 @@ IPNetwork = IPv4Network | IPv6Network
 MTU = 1420
 """Bytes: 1500 less 80 of IPv6, UDP and WireGuard headers, as wg-quick(8) sets it."""
 
+KEEPALIVE = 25
+"""Seconds; keeps the mapping of most NATs alive (wg(8), PersistentKeepalive)."""
+
 
 class Endpoint(NamedTuple):
     """Where a peer's packets are sent: a numeric address, never a name, and a UDP port."""

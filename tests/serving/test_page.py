@@ -15,6 +15,7 @@ from vpn.lib.hub import audit_view, life, listing, status
 from vpn.lib.hub.outcomes import Terms
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import guard, page, reading
+from vpn.lib.serving.page import Finding
 from vpn.lib.wireguard.types import Endpoint
 
 if TYPE_CHECKING:
@@ -234,6 +235,24 @@ def test_the_audit_log_is_paged_newest_first(visitor: Visitor, running: Hub) -> 
     assert Tables(second).found[f"Audit log before entry {records[-100].number}"][-1][0] == "1"
     assert ">Older<" not in second
     assert ">Newest<" in second
+
+
+def test_what_the_doctor_finds_is_shown_where_there_is_one(
+    visitor: Visitor, running: Hub, settings: Settings, environ: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ">Doctor<" not in visitor.ask("/").text
+    assert visitor.ask("/doctor").status == 404
+    found = [Finding("config", "ok", "valid"), Finding("backup", "warning", "none in <8> days; make one")]
+    there = settings._replace(page=Endpoint(ip_address("127.0.0.1"), 8080))
+    with Served(page.application(there, environ, TOKEN, lambda: tuple(found))) as served:
+        other = Visitor(served)
+        assert '<a href="/doctor" aria-current="page">Doctor</a>' in other.ask("/doctor").text
+        rows = other.tables("/doctor")["Findings"]
+        assert rows[1:] == [["config", "\u2713 ok", "valid"], ["backup", "▲ warning", "none in <8> days; make one"]]
+        assert "The hub works." in other.ask("/doctor").text
+        found.append(Finding("daemon", "failed", "it does not run; start it"))
+        assert "1 thing needs to be put right." in other.ask("/doctor").text
+        assert served.ask("/doctor").status == 401
 
 
 def test_no_secret_is_on_any_page(visitor: Visitor, running: Hub) -> None:

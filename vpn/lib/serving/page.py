@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,11 +27,11 @@ from vpn.lib.registry.peer import PeerType
 from vpn.lib.serving import choice, history
 from vpn.lib.serving.guard import Guard
 from vpn.lib.serving.history import History
-from vpn.lib.serving.reading import Reader, Threads
+from vpn.lib.serving.reading import Cached, Reader, Threads
 from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -55,6 +56,13 @@ COLUMNS = {
 }
 
 
+class Examination(NamedTuple):
+    """What was found, and when (Unix time)."""
+
+    at: float
+    findings: Sequence[Finding]
+
+
 class Row(NamedTuple):
     """A component as it is shown; ``line`` are the points of its handshakes' line, empty for none."""
 
@@ -70,10 +78,26 @@ class Row(NamedTuple):
     line: str
 
 
-def application(settings: Settings, environ: Mapping[str, str], token: str) -> Starlette:
-    """The application, for a server that runs its lifespan: meanwhile it remembers how old handshakes were."""
+class Finding(NamedTuple):
+    """Of an examination: what was looked at, ``ok``, ``warning``, ``failed`` or ``skipped``, and one line."""
+
+    check: str
+    state: str
+    message: str
+
+
+Examine = Callable[[], Sequence[Finding]]
+
+
+def application(
+    settings: Settings, environ: Mapping[str, str], token: str, examine: Examine | None = None
+) -> Starlette:
+    """The application, for a server that runs its lifespan: meanwhile it remembers how old handshakes were.
+
+    ``examine`` looks at the hub as its doctor does; without it, there is no such page.
+    """
     assert settings.page is not None
-    page = Page(settings, environ)
+    page = Page(settings, environ, examine)
 
     @asynccontextmanager
     async def remembering(_: Starlette) -> AsyncIterator[None]:
@@ -90,6 +114,7 @@ def application(settings: Settings, environ: Mapping[str, str], token: str) -> S
             Route("/", page.answering(page.components)),
             Route("/access", page.answering(page.access)),
             Route("/audit", page.answering(page.audit)),
+            *(() if examine is None else (Route("/doctor", page.answering(page.doctor)),)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
@@ -109,8 +134,7 @@ def application(settings: Settings, environ: Mapping[str, str], token: str) -> S
 class Page:
     """What is answered. The answers are made in threads, a few at a time."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, environ: Mapping[str, str], examine: Examine | None) -> None:
         self._reader = Reader(settings, environ)
         self._history = History()
         self._threads = Threads()
@@ -121,7 +145,13 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals |= {"hub": settings.public_address or str(settings.plan.hub.ip), "release": VERSION}
+        pages = [("/", "Components"), ("/access", "Access"), ("/audit", "Audit log")]
+        self._examination: Cached[Examination] | None = None
+        if examine is not None:
+            pages.append(("/doctor", "Doctor"))
+            self._examination = Cached(lambda: Examination(time.time(), examine()))
+        hub = settings.public_address or str(settings.plan.hub.ip)
+        self._templates.globals |= {"hub": hub, "release": VERSION, "pages": pages}
 
     def answering(self, answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
         """The answer, made in one of this page's threads."""
@@ -199,6 +229,18 @@ class Page:
             before=before,
             records=[audit_view.row(record) for record in records],
             older=records[-1].number if len(records) == ENTRIES and records[-1].number > 1 else None,
+        )
+
+    def doctor(self, _: Request) -> Response:
+        """What the hub's doctor finds; that takes seconds, and is kept for ten times as long."""
+        assert self._examination is not None
+        examination = self._examination()
+        return self._show(
+            "doctor.html",
+            at=examination.at,
+            findings=examination.findings,
+            failed=sum(finding.state == "failed" for finding in examination.findings),
+            warnings=sum(finding.state == "warning" for finding in examination.findings),
         )
 
     def refused(self, given: bool) -> Response:

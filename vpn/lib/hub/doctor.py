@@ -99,6 +99,8 @@ class _Doctor:
         check("control", self._control, needs=("wg0",))
         check("reachable", self._reachable, needs=("wg0",))
         check("peers", self._joined, needs=("wg0",))
+        if self._opened is not None and not examination.unfinished:
+            self._opened.close()
         return examination.findings
 
     def _config(self) -> Verdict:

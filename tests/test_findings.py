@@ -105,6 +105,7 @@ def test_a_check_that_hangs_is_left_behind_and_the_time_of_all_is_bounded() -> N
         ("failed", "it hangs; end it"),
         ("skipped", "not looked at: the checks before took all the time; run it again"),
     ]
+    assert examination.unfinished
     never.set()
 
 

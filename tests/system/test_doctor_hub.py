@@ -242,6 +242,21 @@ def test_the_disk_is_full_or_read_only(idle: Consortium) -> None:
     assert "mount that file system writable" in said.message
 
 
+def test_a_state_directory_that_is_another_user_s(idle: Consortium) -> None:
+    hub = idle.hub
+    hub.configure("genconf", "node", "node1")
+    lock = hub.folder / "wireguard" / "daemon.lock"
+    lock.touch()
+    log = hub.folder.with_name("holder.log")
+    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
+    # What holds the lock is the hub to whoever looks.
+    hub.host.start(["flock", "--no-fork", str(lock), *user, "sh", "-c", "echo held; exec sleep 1000"], log=log)
+    wait_until(lambda: log.exists() and "held" in log.read_text(), 20, "the lock is held")
+    said = doctor(hub)["state"]
+    assert said.state == "failed"
+    assert f"{hub.folder} belongs to user 0, and the hub runs as user 54321, who cannot write there" in said.message
+
+
 def test_an_ordinary_user_is_told_what_may_not_be_seen(consortium: Consortium) -> None:
     hub = consortium.hub
     hub.folder.parent.chmod(0o711)

@@ -72,6 +72,8 @@ def skipped(message: str) -> Verdict:
 class Examination:
     """Checks, one after the other. None of them ends it with an error, or takes longer than it may.
 
+    ``unfinished`` tells whether one of them goes on, because it took too long.
+
     ``seconds`` bounds all of them together; ``component`` is what the findings are of, where there are several.
     """
 
@@ -79,6 +81,7 @@ class Examination:
         self.findings: list[Finding] = []
         self._deadline = time.monotonic() + seconds
         self._component = component
+        self.unfinished = False
 
     def check(
         self,
@@ -100,7 +103,9 @@ class Examination:
         elif seconds <= 0:
             verdict = skipped("not looked at: the checks before took all the time; run it again")
         else:
-            verdict = _in_time(judge, seconds) or failed(
+            said = _in_time(judge, seconds)
+            self.unfinished |= said is None
+            verdict = said or failed(
                 late or f"there was no answer within {seconds:.0f} s; the machine is overloaded or a file system hangs"
             )
         self.findings.append(Finding(name, verdict.state, one_line(verdict.message), self._component))

@@ -77,7 +77,6 @@ class _Doctor:
         check("config", self._config)
         late = "no name server answers; look at /etc/resolv.conf and the network"
         check("address", self._address, needs=("config",), limit=3.0, late=late)
-        check("state", self._state, needs=("config",))
         late = "it takes too long to read; look at the disk (`dmesg`, `iostat`)"
         check("registry", self._read_registry, needs=("config",), limit=MANY, late=late)
         check("audit", self._audit, needs=("registry",), limit=MANY, late=late)
@@ -85,6 +84,7 @@ class _Doctor:
         check("addresses", self._addresses, needs=("registry",))
         check("clock", self._clock, needs=("config",))
         check("daemon", self._daemon, needs=("config",))
+        check("state", self._state, needs=("config",))
         check("tun", self._tun, needs=("config",))
         check("capability", self._capability)
         check("program", self._program, needs=("config",))
@@ -99,6 +99,8 @@ class _Doctor:
         check("control", self._control, needs=("wg0",))
         check("reachable", self._reachable, needs=("wg0",))
         check("peers", self._joined, needs=("wg0",))
+        if self._opened is not None and not examination.unfinished:
+            self._opened.close()
         return examination.findings
 
     def _config(self) -> Verdict:
@@ -120,6 +122,13 @@ class _Doctor:
             )
 
     def _state(self) -> Verdict:
+        there = self._folder.stat()
+        user = machine.user(self._pid) if self._pid else None
+        if user not in (None, 0, there.st_uid) and not there.st_mode & 0o002:
+            return failed(
+                f"{self._folder} belongs to user {there.st_uid}, and the hub runs as user {user}, who cannot"
+                f" write there; `chown -R {user} {self._folder}`"
+            )
         free = os.statvfs(self._folder)
         problem = common.free_space(str(self._folder), free.f_bavail * free.f_frsize)
         if problem is not None:
@@ -317,4 +326,8 @@ class _Doctor:
         return judging.reachable(self._views(), self._settings.port, self._settings.public_address)
 
     def _joined(self) -> Verdict:
+        if judging.misfits(self._views()):
+            # A handshake that is under way looks the same for a moment.
+            time.sleep(SECOND_LOOK)
+            self._observed = status.open_device(self._settings).read()
         return judging.peers(self._views())

@@ -163,18 +163,22 @@ def reachable(views: Sequence[View], number: int, host: str) -> Verdict:
     )
 
 
-def peers(views: Sequence[View]) -> Verdict:
-    """Who is not in, as information; and whose packets arrive but do not fit, which is wrong."""
-    if not views:
-        return ok("none is registered yet; `configure_peer.py genconf TYPE ID`")
-    misfits = [
+def misfits(views: Sequence[View]) -> list[str]:
+    """Whose packets arrive, though no handshake completes."""
+    return [
         str(view.peer.name)
         for view in views
         if view.observed is not None and view.observed.received and view.observed.latest_handshake is None
     ]
-    if misfits:
+
+
+def peers(views: Sequence[View]) -> Verdict:
+    """Who is not in, as information; and whose packets arrive but do not fit, which is wrong."""
+    if not views:
+        return ok("none is registered yet; `configure_peer.py genconf TYPE ID`")
+    if names := misfits(views):
         return warning(
-            f"{listed(misfits)}: packets arrive and no handshake completes, so its config.env is not the latest; copy"
+            f"{listed(names)}: packets arrive and no handshake completes, so its config.env is not the latest; copy"
             " the one of `genconf` again"
         )
     groups = {

@@ -183,7 +183,8 @@ def test_it_works_without_script(browser: Browser, entrance: str, running: Hub) 
 def test_the_keyboard_comes_by_everything_in_order(tab: Tab) -> None:
     assert tabbed(tab, 5) == ["Skip to the content", "Components", "Access", "Audit log", "q"]
     assert tabbed(tab, 3) == ["type", "state", "Show"]
-    assert tabbed(tab, 6) == ["by-name", "by-address", "by-state", "by-handshake", "by-received", "by-sent"]
+    columns = ["by-name", "by-address", "by-state", "by-handshake", "by-received", "by-sent", "by-version"]
+    assert tabbed(tab, 7) == columns
     assert tabbed(tab, 2) == ["Read again", "pause"]
 
 

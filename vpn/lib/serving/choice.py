@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from vpn.lib.hub.listing import STATES
+from vpn.lib.hub import listing, selecting
 from vpn.lib.registry.peer import PeerType
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ SIZE = 100
 LONGEST = 100
 """Characters of what is looked for."""
 
+STATES = ("active", "added", *(state for state in listing.STATES if state not in ("active", "added")))
+"""Those that are let in first."""
+
 TYPES = tuple(kind.value for kind in PeerType)
 
 _ORDERS: dict[str, Callable[[View], tuple[object, ...]]] = {
@@ -29,6 +32,7 @@ _ORDERS: dict[str, Callable[[View], tuple[object, ...]]] = {
     "handshake": lambda view: (math.inf if view.age is None else view.age,),
     "received": lambda view: (-1 if view.observed is None else view.observed.received,),
     "sent": lambda view: (-1 if view.observed is None else view.observed.sent,),
+    "version": lambda view: (selecting.ORDERS["version"](view),),
 }
 ORDERS = tuple(_ORDERS)
 

@@ -53,6 +53,7 @@ COLUMNS = {
     "handshake": "Handshake",
     "received": "Received",
     "sent": "Sent",
+    "version": "Version",
 }
 
 
@@ -181,7 +182,7 @@ class Page:
         rows = choice.choose(peers.views, choice.parse(request.query_params))
         counts, addresses = peers.by_state(), self._reader.addresses()
         # The rarer states have a column where there is somebody in them.
-        states = [state for state in listing.STATES if state in USUAL or any(counts[kind, state] for kind in PeerType)]
+        states = [state for state in choice.STATES if state in USUAL or any(counts[kind, state] for kind in PeerType)]
         return self._show(
             "components.html",
             at=peers.at,
@@ -192,13 +193,17 @@ class Page:
             total=len(peers.views),
             types=[(kind.value, [counts[kind, state] for state in states], addresses[kind]) for kind in PeerType],
             states=states,
-            every_state=listing.STATES,
+            every_state=choice.STATES,
             rows=rows,
             choice=rows.choice,
             shown=[self._row(view) for view in rows.views],
             columns=[_Column(rows.choice, order, name) for order, name in COLUMNS.items()],
             around=_around(rows.choice, rows.pages),
-            invitations=[(str(one.name), _moment(one.expires)) for one in self._reader.invitations()],
+            invitations=[
+                (str(view.peer.name), _moment(view.invited_until))
+                for view in peers.views
+                if view.invited_until is not None
+            ],
             line=(history.WIDTH, history.HEIGHT),
         )
 

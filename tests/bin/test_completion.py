@@ -107,9 +107,9 @@ def test_files_are_offered_where_files_are_due(bash: Bash) -> None:
 
 
 def test_the_other_commands_are_completed_too(bash: Bash) -> None:
-    assert bash.offers("vpn_server", "") == ["run", "health"]
+    assert bash.offers("vpn_server", "") == ["run", "health", "doctor", "page"]
     assert bash.offers("vpn_server", "--log-format", "") == ["human", "json"]
-    assert bash.offers("vpn_client", "") == ["run", "public-key", "health", "environment"]
+    assert bash.offers("vpn_client", "") == ["run", "public-key", "health", "environment", "doctor"]
     assert bash.offers("vpn_client", "run", "") == ["--"]
     assert bash.offers("vpn_client", "run", "--l") == ["--log-format"]
     assert bash.offers("fedbiomed_vpn", "st") == ["start", "stop", "status"]

@@ -23,7 +23,7 @@ PARSERS = {
     "fedbiomed_vpn": deploy_parser.build(),
 }
 VERBS = {"be", "take", "let", "register", "forget", "show", "list", "print", "tell", "write", "make", "set", "join"}
-VERBS |= {"start", "stop", "remove", "give", "have"}
+VERBS |= {"start", "stop", "remove", "give", "have", "say"}
 
 
 def walk(parser: Parser, path: str) -> Iterator[tuple[str, Parser]]:

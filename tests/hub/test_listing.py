@@ -109,7 +109,10 @@ def test_who_may_not_be_in_is_not_active_whatever_wg0_says(hub: Hub, standing: S
     peer = hub.genconf(node(1)).peer._replace(public_key=key(1), standing=standing)
     view = View(peer, ObservedPeer(key(1), None, frozenset(), None, 0, 1000.0, 0, 0), 1000.0)
     assert view.state == standing.value
-    assert set(listing.STATES) == {"active", "added", "registered", *(one.value for one in Standing)} - {"enabled"}
+    assert set(listing.STATES) == {
+        *("active", "added", "invited", "registered"),
+        *(one.value for one in Standing if one is not Standing.ENABLED),
+    }
 
 
 def test_a_status_is_what_was_published(hub: Hub, settings: Settings) -> None:

@@ -63,8 +63,8 @@ def test_a_time_that_is_over_is_over_before_the_hub_has_noted_it(views: list[Vie
         assert item._replace(peer=item.peer._replace(until=until)).state == state
     invited = views[1]
     assert invited.invitation is not None
-    assert invited._replace(invitation=invited.invitation._replace(expires=NOW)).state == "registered"
-    assert invited._replace(invitation=invited.invitation._replace(expired=True)).state == "registered"
+    assert invited._replace(invitation=invited.invitation._replace(expires=NOW)).state == "expired"
+    assert invited._replace(invitation=invited.invitation._replace(expired=True)).state == "expired"
 
 
 def test_nothing_asked_for_is_all_in_the_order_of_the_registry(views: list[View]) -> None:

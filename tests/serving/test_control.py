@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.hub.memory_device import MemoryDevice
     from vpn.lib.hub.service import Hub
 
-pytest_plugins = ["tests.hub.conftest"]
 
 NODE = PeerName(PeerType.NODE, "node1")
 PSK = PresharedKey(bytes([7] * 32))

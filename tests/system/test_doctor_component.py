@@ -20,7 +20,7 @@ from vpn.lib.wireguard.keys import PublicKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.consortium import Component, Consortium
+    from lab.consortium import Component, Consortium, Hub
     from lab.network import Host
 
 pytestmark = pytest.mark.system
@@ -260,10 +260,27 @@ def test_a_name_server_that_does_not_answer(consortium: Consortium) -> None:
     assert found["route"].state == "skipped"
 
 
-def test_a_name_that_is_not_known_and_one_that_has_moved(consortium: Consortium) -> None:
-    hub, node = consortium.hub, consortium.component("node1")
+def named(hub: Hub, address: str) -> None:
+    """Let the hub hand out this address, which it has not, and start it."""
+    (hub.folder / "config.env").write_text(f"export VPN_SERVER_PUBLIC_ADDR={address}\n")
+    hub.start()
+
+
+def test_a_hub_that_is_found_where_it_was_before_it_moved(idle: Consortium) -> None:
+    named(idle.hub, "198.18.99.2")
+    node = idle.component("node1")
+    node.enrol(idle.hub, "node", "node1")
+    with (node.folder / "config.env").open("a") as file:
+        file.write(f"export VPN_SERVER_ENDPOINT_BEFORE={idle.hub.address}:51820\n")
+    node.start()
+    said = wait_for(node, "endpoint", "warning").message
+    assert said == f"wg0 looks for the hub at {idle.hub.address}:51820, where it was before it moved"
+
+
+def test_a_name_that_is_not_known_and_one_that_has_moved(idle: Consortium) -> None:
+    hub, node = idle.hub, idle.component("node1")
+    named(hub, "hub.example")
     node.enrol(hub, "node", "node1")
-    rewrite(node, r"ENDPOINT=\S+", "ENDPOINT=hub.example:51820")
     hosts = names(node.host, node.folder)
     node.start()
     found = wait_for(node, "name", "failed", "the name hub.example is not known")

@@ -37,6 +37,7 @@ TOOL = (
     PROGRAM,
     "vpn/lib/__init__.py",
     "vpn/lib/config_env.py",
+    "vpn/lib/control.py",
     "vpn/lib/errors.py",
     "vpn/lib/files.py",
     "vpn/lib/findings.py",

@@ -30,8 +30,8 @@ COLOURS = {
 }
 """The states, in the order of a peer's life, and the colours (SGR) that they have on a terminal."""
 
-STATES = tuple(COLOURS)
-"""Of a peer (``View.state``)."""
+STATES = ("active", "added", "invited", "registered", "disabled", "expired")
+"""The same, those that talk first."""
 
 HEAD = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION")
 NOBODY = "no components yet; register one with `configure_peer.py genconf TYPE ID`"

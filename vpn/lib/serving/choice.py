@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from vpn.lib.hub import listing, selecting
+from vpn.lib.hub import selecting
+from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ SIZE = 100
 
 LONGEST = 100
 """Characters of what is looked for."""
-
-STATES = ("active", "added", *(state for state in listing.STATES if state not in ("active", "added")))
-"""Those that are let in first."""
 
 TYPES = tuple(kind.value for kind in PeerType)
 

@@ -182,7 +182,7 @@ class Page:
         rows = choice.choose(peers.views, choice.parse(request.query_params))
         counts, addresses = peers.by_state(), self._reader.addresses()
         # The rarer states have a column where there is somebody in them.
-        states = [state for state in choice.STATES if state in USUAL or any(counts[kind, state] for kind in PeerType)]
+        states = [state for state in listing.STATES if state in USUAL or any(counts[kind, state] for kind in PeerType)]
         return self._show(
             "components.html",
             at=peers.at,
@@ -193,7 +193,7 @@ class Page:
             total=len(peers.views),
             types=[(kind.value, [counts[kind, state] for state in states], addresses[kind]) for kind in PeerType],
             states=states,
-            every_state=choice.STATES,
+            every_state=listing.STATES,
             rows=rows,
             choice=rows.choice,
             shown=[self._row(view) for view in rows.views],

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from lab.browser import Browser
 from lab.consortium import ROOT
 from lab.served import Served
-from vpn.lib.hub import counters, policy_file, settings as hub_settings, status
+from vpn.lib.hub import counters, life, policy_file, settings as hub_settings, status
 from vpn.lib.hub.service import Hub
 from vpn.lib.hub.status import Status
 from vpn.lib.registry.peer import PeerName, PeerType
 from vpn.lib.serving import history, page, reading
+from vpn.lib.version import VERSION
 from vpn.lib.wireguard.keys import PublicKey
 from vpn.lib.wireguard.types import Endpoint, ObservedDevice, ObservedPeer
 
@@ -117,13 +118,18 @@ def consortium(settings: Settings) -> Device:
     device = Device({key: name.id for name, key in keys.items()})
     with Hub(settings, device, command="genconf") as hub:
         hub.genconf_all(names, keys)
+        for number, name in enumerate(keys):
+            life.note_version(hub, name, VERSION if number % 4 else "0.0.9")
         device.public_key = hub.public_key()
     return device
 
 
 def take(settings: Settings, environ: Mapping[str, str], folder: Path) -> None:
     """The pictures."""
-    with Served(page.application(settings, environ, TOKEN)) as served, Browser(folder / "profile") as browser:
+    with (
+        Served(page.application(settings, environ, TOKEN, lambda: ())) as served,
+        Browser(folder / "profile") as browser,
+    ):
         tab = browser.tab()
         url = f"http://127.0.0.1:{served.port}"
         tab.go(f"{url}/?token={TOKEN}")

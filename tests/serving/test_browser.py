@@ -15,6 +15,7 @@ from tests.hub.peers import key, node
 from vpn.lib.hub import status
 from vpn.lib.hub.status import Status
 from vpn.lib.serving import page, reading
+from vpn.lib.serving.page import Finding
 from vpn.lib.wireguard.types import Endpoint
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from vpn.lib.hub.settings import Settings
 
 TOKEN = "t" * 43
+FINDINGS = [
+    Finding(f"check {state}", state, "what was found; what to do") for state in ("ok", "warning", "failed", "skipped")
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def serving(settings: Settings, environ: Mapping[str, str], token: str = TOKEN) -> Iterator[Served]:
     there = settings._replace(page=Endpoint(ip_address("127.0.0.1"), 8080))
-    with Served(page.application(there, environ, token)) as server:
+    with Served(page.application(there, environ, token, lambda: FINDINGS)) as server:
         yield server
 
 
@@ -181,9 +185,10 @@ def test_it_works_without_script(browser: Browser, entrance: str, running: Hub) 
 
 
 def test_the_keyboard_comes_by_everything_in_order(tab: Tab) -> None:
-    assert tabbed(tab, 5) == ["Skip to the content", "Components", "Access", "Audit log", "q"]
-    assert tabbed(tab, 3) == ["type", "state", "Show"]
-    assert tabbed(tab, 6) == ["by-name", "by-address", "by-state", "by-handshake", "by-received", "by-sent"]
+    assert tabbed(tab, 5) == ["Skip to the content", "Components", "Access", "Audit log", "Doctor"]
+    assert tabbed(tab, 4) == ["q", "type", "state", "Show"]
+    columns = ["by-name", "by-address", "by-state", "by-handshake", "by-received", "by-sent", "by-version"]
+    assert tabbed(tab, 7) == columns
     assert tabbed(tab, 2) == ["Read again", "pause"]
 
 
@@ -221,7 +226,7 @@ def test_sorting_and_searching_need_no_mouse(tab: Tab) -> None:
 
 
 def test_tables_are_tables_for_who_cannot_see_them(tab: Tab) -> None:
-    for path in ("/", "/access", "/audit"):
+    for path in ("/", "/access", "/audit", "/doctor"):
         tab.evaluate(f"location.pathname !== {path!r} && (location.href = {path!r})")
         tab.wait(f"location.pathname === {path!r} && document.readyState === 'complete'")
         assert tab.evaluate("[...document.querySelectorAll('table')].every(table => table.caption?.innerText)")
@@ -253,7 +258,7 @@ CONTRAST = """(() => {
 def test_all_text_can_be_read_in_both_schemes(tab: Tab, scheme: str, served: Served, settings: Settings) -> None:
     status.save(settings, Status("boringtun", "boringtun hangs"))
     tab.look(scheme)
-    for path in ("/", "/access", "/audit"):
+    for path in ("/", "/access", "/audit", "/doctor"):
         tab.go(f"http://127.0.0.1:{served.port}{path}")
         # WCAG 2.2, 1.4.3.
         assert tab.evaluate(CONTRAST) >= 4.5
@@ -267,7 +272,7 @@ def test_the_schemes_are_different(tab: Tab) -> None:
     assert len(tab.picture()) > 1000
 
 
-@pytest.mark.parametrize("path", ["/", "/access", "/audit"])
+@pytest.mark.parametrize("path", ["/", "/access", "/audit", "/doctor"])
 def test_a_narrow_window_shows_everything_without_scrolling_sideways(tab: Tab, served: Served, path: str) -> None:
     tab.look(width=400, height=800)
     tab.go(f"http://127.0.0.1:{served.port}{path}")

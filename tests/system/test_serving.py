@@ -107,6 +107,9 @@ def test_the_page_shows_who_is_there_to_whom_has_the_link(consortium: Consortium
     status, body = fetch(hub, f"http://{PAGE}/")
     assert (status, "node1" in body) == (401, False)
     token = link.partition("token=")[2]
+    status, body = fetch(hub, f"http://{PAGE}/doctor?token={token}")
+    assert (status, "need to be put right" in body or "needs to be put right" in body) == (200, False), body
+    assert "firewall" in body
     assert token not in hub.log.read_text()
 
 
@@ -137,3 +140,19 @@ def test_a_port_that_is_taken_costs_nobody_the_tunnel(tmp_path: Path, wireguard:
         wait_until(lambda: "cannot listen on 127.0.0.1 port 9586" in hub.log.read_text(), 20, "the log says so")
         taker.kill()
         wait_until(lambda: "peers" in scrape(hub), 60, "the metrics come once the port is free")
+
+
+def test_in_the_vpn_the_page_is_for_management_alone(tmp_path: Path, wireguard: str) -> None:
+    with Consortium(tmp_path, wireguard, VPN_PAGE="10.220.0.1:8080") as consortium:
+        hub = consortium.hub
+        hub.start()
+        monitor, node = consortium.joined("management", "monitor"), consortium.joined("node", "node1")
+        wait_until(lambda: reaches(monitor.host, "10.220.0.1", 8080), 20, "the page answers")
+        assert not reaches(node.host, "10.220.0.1", 8080)
+        assert not reaches(monitor.host, "10.220.0.1", 9586)
+        link = hub.host.run([*script("vpn_server"), "page"]).stdout.strip()
+        done = monitor.host.run([sys.executable, "-c", FETCH, link])
+        status, body = json.loads(done.stdout)
+        assert (status, "monitor" in body) == (200, True)
+        # Looking at it from elsewhere, under the address that the hub has there.
+        assert fetch(hub, f"http://{hub.address}:8080/")[0] == 0

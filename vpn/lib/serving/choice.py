@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
+from vpn.lib.hub import selecting
 from vpn.lib.hub.listing import STATES
 from vpn.lib.registry.peer import PeerType
 
@@ -29,6 +30,7 @@ _ORDERS: dict[str, Callable[[View], tuple[object, ...]]] = {
     "handshake": lambda view: (math.inf if view.age is None else view.age,),
     "received": lambda view: (-1 if view.observed is None else view.observed.received,),
     "sent": lambda view: (-1 if view.observed is None else view.observed.sent,),
+    "version": lambda view: (selecting.ORDERS["version"](view),),
 }
 ORDERS = tuple(_ORDERS)
 

@@ -100,6 +100,8 @@ class HubCollector(Collector):
             "type",
             "state",
         )
+        invited = sum(view.invited_until is not None for view in peers.views)
+        yield _one(GaugeMetricFamily, "invitations_open", "Invitations that can be used.", invited)
         if not peers.observed:
             return
         yield _family(
@@ -137,9 +139,6 @@ class HubCollector(Collector):
     def _log(self) -> Iterator[Metric]:
         log = self._reader.log()
         at = 0.0 if log.backup is None else log.backup.entry.at
-        yield _one(
-            GaugeMetricFamily, "invitations_open", "Invitations that can be used.", len(self._reader.invitations())
-        )
         yield _one(CounterMetricFamily, "audit_entries", "Entries of the audit log.", log.entries)
         yield _one(
             GaugeMetricFamily, "last_backup_timestamp_seconds", "When the last backup was made; 0 for never.", at

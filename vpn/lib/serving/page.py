@@ -53,6 +53,7 @@ COLUMNS = {
     "handshake": "Handshake",
     "received": "Received",
     "sent": "Sent",
+    "version": "Version",
 }
 
 
@@ -198,7 +199,11 @@ class Page:
             shown=[self._row(view) for view in rows.views],
             columns=[_Column(rows.choice, order, name) for order, name in COLUMNS.items()],
             around=_around(rows.choice, rows.pages),
-            invitations=[(str(one.name), _moment(one.expires)) for one in self._reader.invitations()],
+            invitations=[
+                (str(view.peer.name), _moment(view.invited_until))
+                for view in peers.views
+                if view.invited_until is not None
+            ],
             line=(history.WIDTH, history.HEIGHT),
         )
 

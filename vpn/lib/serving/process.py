@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from vpn.lib.hub.settings import Settings
+    from vpn.lib.serving.page import Finding
     from vpn.lib.wireguard.types import Endpoint
 
 
@@ -35,10 +36,21 @@ def listeners(settings: Settings, environ: Mapping[str, str], log: logging.Logge
         from vpn.lib.serving import page, token
 
         try:
-            found.append(at(settings.page, page.application(settings, environ, token.load_or_make(settings))))
+            made = page.application(
+                settings, environ, token.load_or_make(settings), lambda: _examine(settings, environ)
+            )
+            found.append(at(settings.page, made))
         except VpnError as error:
             log.warning("the page is not served: %s", error, extra={"event": "serving-failed"})
     return found
+
+
+def _examine(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    from vpn.lib.hub import doctor
+    from vpn.lib.serving.page import Finding
+
+    found = doctor.examine(settings.folder, environ)
+    return [Finding(finding.check, finding.state.value, finding.message) for finding in found]
 
 
 def run(settings: Settings, environ: Mapping[str, str], log: logging.Logger) -> int:

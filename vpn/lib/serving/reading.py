@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vpn.lib.hub.matrix import Matrix
     from vpn.lib.hub.settings import Settings
     from vpn.lib.registry.audit import Record
-    from vpn.lib.registry.peer import Peer, PeerName
+    from vpn.lib.registry.peer import Invitation, Peer, PeerName
     from vpn.lib.registry.store import Registry
     from vpn.lib.wireguard.types import ObservedDevice
 
@@ -61,13 +61,6 @@ class Addresses(NamedTuple):
     capacity: int
     left: int
     quarantined: int
-
-
-class Invited(NamedTuple):
-    """Somebody with an invitation that can be used, and until when (Unix time)."""
-
-    name: PeerName
-    expires: float
 
 
 class Log(NamedTuple):
@@ -133,7 +126,6 @@ class Reader:
         self.peers = Cached(self._peers)
         self.addresses = Cached(self._addresses)
         self.log = Cached(self._log)
-        self.invitations = Cached(self._invitations)
         self.matrix = Cached(self._matrix)
 
     def counters(self) -> Counters | None:
@@ -156,22 +148,23 @@ class Reader:
     def _open(self) -> Registry:
         return SqliteRegistry(state.registry_path(self.settings))
 
-    def _registered(self) -> list[Peer]:
+    def _registered(self) -> tuple[list[Peer], dict[PeerName, Invitation]]:
         registry = self._open()
         try:
-            return list(registry.peers())
+            return list(registry.peers()), {invitation.name: invitation for invitation in registry.invitations()}
         finally:
             registry.close()
 
     def _peers(self) -> Peers:
-        registered = self._registered()
+        registered, invited = self._registered()
         device: ObservedDevice | None = None
         with suppress(DeviceError):  # the hub's health says why
             device = status.open_device(self.settings).read()
         now = time.time()
         known = {} if device is None else device.peers
         views = [
-            View(peer, None if peer.public_key is None else known.get(peer.public_key), now) for peer in registered
+            View(peer, None if peer.public_key is None else known.get(peer.public_key), now, invited.get(peer.name))
+            for peer in registered
         ]
         return Peers(now, views, device is not None, status.unhealthy(self.settings, device) or "")
 
@@ -201,13 +194,6 @@ class Reader:
         try:
             backup = registry.latest(1, command="backup")
             return Log(registry.chain().entries, backup[0] if backup else None)
-        finally:
-            registry.close()
-
-    def _invitations(self) -> list[Invited]:
-        registry = self._open()
-        try:
-            return [Invited(one.name, one.expires) for one in registry.invitations() if not one.expired]
         finally:
             registry.close()
 

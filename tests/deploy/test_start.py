@@ -76,6 +76,24 @@ def test_chosen_ids(host: Host) -> None:
     assert {"node hospital7", "researcher ana"} <= host.state["peers"].keys()
 
 
+def test_who_is_called_otherwise_stays_so(host: Host) -> None:
+    host.with_images()
+    host.done("start", "--public-address", "h", "--node-id", "hospital7")
+    host.done("start")
+    assert {"node hospital7", "node node1"} & host.state["peers"].keys() == {"node hospital7"}
+
+
+def test_an_invitation_is_used_and_not_overwritten(host: Host) -> None:
+    host.with_images()
+    host.done("start", "vpnserver", "--public-address", "h")
+    text = "export VPN_SERVER_ENDPOINT=h:51820\nexport VPN_INVITATION_KEY=x\nexport FEDBIOMED_NODEID=hospital7\n"
+    host.config("node").write_text(text)
+    said = host.done("start", "node", "--wait", "0")
+    assert "node: joins by its invitation\n" in said
+    assert host.config("node").read_text() == text
+    assert host.state["peers"] == {}
+
+
 def test_compose_2_goes_before_compose_1(host: Host) -> None:
     host.set(compose2=True)
     host.with_images("vpnserver")

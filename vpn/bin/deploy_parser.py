@@ -95,12 +95,11 @@ Exit status: 0 done, 1 refused, failed or (status) not well, 2 usage.""",
         more="Where the hub runs here, register them, hand them their config.env, let them in, and wait until they are"
         " joined and healthy. Where it does not, say what has to be done on the hub. Repeating it changes nothing.",
     )
-    start.add_argument("--node-id", default="node1", metavar="ID", help="what the node is registered as (node1)")
     start.add_argument(
-        "--researcher-id",
-        default="researcher1",
-        metavar="ID",
-        help="what the researcher is registered as (researcher1)",
+        "--node-id", metavar="ID", help="what the node is registered as (what its config.env says, else node1)"
+    )
+    start.add_argument(
+        "--researcher-id", metavar="ID", help="what the researcher is registered as (likewise, else researcher1)"
     )
     start.add_argument("--wait", type=seconds, default=60.0, metavar="SECONDS", help="the limit of each wait (60)")
     add("stop", "stop components; `start` goes on with them", "stop", "stop node", components=True)

@@ -34,20 +34,32 @@ class Joining:
         self._wait = wait
         self._variables: dict[str, Mapping[str, str]] = {}
         self._ids: dict[str, str] = {}
+        self._elsewhere: set[str] = set()
         self.joined: set[str] = set()
         self._lock = threading.Lock()
 
-    def hand_over(self, component: Component, peer_id: str) -> None:
+    def hand_over(self, component: Component, peer_id: str | None) -> None:
         """Register the component on this machine's hub, and give it the config.env that the hub makes for it.
+
+        Without ``peer_id`` it is who its config.env says that it is. One that has an invitation uses that.
 
         Raises EngineError with what the hub says, and StateError when the file cannot be written.
         """
+        present = self._present(component) or ""
+        path = self._engine.deployment.config(component)
+        try:
+            variables = config_env.parse(present, str(path))
+        except InvalidInput:
+            variables = {}  # it is written anew
+        if variables.get(INVITATION_KEY):
+            self.require_config(component)
+            return
+        peer_id = peer_id or _own_id(variables) or component.peer_id
         self._peers("genconf", component, peer_id)
         text = self._handed_out(component, peer_id)
         self._ids[component.name] = peer_id
         self._variables[component.name] = config_env.parse(text, f"{component.name}'s config.env")
-        path = self._engine.deployment.config(component)
-        if self._present(component) == text:
+        if present == text:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, text.encode(), owner=owner_to_keep(path))
@@ -65,13 +77,15 @@ class Joining:
                 " vpnserver too)"
             )
         self._variables[component.name] = variables
-        self._ids[component.name] = (
-            variables.get("FEDBIOMED_NODEID") or variables.get("FEDBIOMED_ID") or component.peer_id
-        )
+        self._ids[component.name] = _own_id(variables) or component.peer_id
+        self._elsewhere.add(component.name)
 
-    def join(self, components: Sequence[Component], *, hub_is_here: bool) -> None:
+    def join(self, components: Sequence[Component]) -> None:
         """Bring all of them in, at the same time. Raises the first error; the others are let go."""
-        one = self._join_here if hub_is_here else self._join_elsewhere
+
+        def one(component: Component) -> None:
+            (self._join_elsewhere if component.name in self._elsewhere else self._join_here)(component)
+
         pool = ThreadPoolExecutor(max_workers=len(components))
         try:
             futures = [pool.submit(one, component) for component in components]
@@ -200,3 +214,8 @@ class Joining:
         said = self._engine.execute(component, "vpn_client", "health")
         line = said.why().removeprefix("unhealthy: ")
         return f"; it says: {line}" if said.status != 0 else ""
+
+
+def _own_id(variables: Mapping[str, str]) -> str | None:
+    """Who a config.env is for, None where it does not say."""
+    return variables.get("FEDBIOMED_NODEID") or variables.get("FEDBIOMED_ID")

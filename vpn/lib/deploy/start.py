@@ -23,7 +23,7 @@ def start(
     console: Console,
     components: Sequence[Component],
     *,
-    ids: Mapping[str, str],
+    ids: Mapping[str, str | None],
     address: str | None = None,
     port: int | None = None,
     wait: float = 60.0,
@@ -48,13 +48,13 @@ def start(
     joining = Joining(engine, console, wait)
     for component in others:
         if here:
-            joining.hand_over(component, ids.get(component.name) or component.peer_id)
+            joining.hand_over(component, ids.get(component.name))
         else:
             joining.require_config(component)
     if others:
         _up(engine, others)
-        joining.join(others, hub_is_here=here)
-    waited_for = components if here else [component for component in others if component.name in joining.joined]
+        joining.join(others)
+    waited_for = [component for component in components if component is hub or component.name in joining.joined]
     await_health(engine, waited_for, wait)
     for component in waited_for:
         console.done(f"{component.name}: {joining.describe(component)}healthy")

@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from vpn.lib.errors import Busy, DeviceError, Refused, StateError, VpnError, describe_os_error
+from vpn.lib.errors import Busy, DeviceError, DeviceMissing, Refused, StateError, VpnError, describe_os_error
 from vpn.lib.hub import child, counters, projections, settings as hub_settings, state, status
 from vpn.lib.hub.forwarding import StillForwarding
 from vpn.lib.hub.gate import Gate
@@ -170,7 +170,7 @@ class HubDaemon:
         """Once more where the daemon ends at its start: gotatun 0.10.2 now and then panics there."""
         try:
             self._bring_up(keeper)
-        except DeviceError as error:
+        except DeviceMissing as error:
             if self._tunnel.implementation is Implementation.KERNEL:
                 raise
             self._log.warning("%s; starting it once more", error)

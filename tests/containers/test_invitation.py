@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.network import wait_until
+from tests.containers.deployment import host_address, run
 from tests.containers.test_life import with_hub
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def test_one_file_and_one_command(another: Callable[..., Deployment]) -> None:
     wait_until(lambda: here.ping("node"), 30, "it is back")
     wait_until(lambda: here.exec("node", "wg", "show", "wg0", "public-key").stdout.strip() != before, 20, "its key")
     here.wait_healthy("node")
+    # The hub is reached at another address of this machine, which the node is told.
+    other = next(
+        address for address in run(["hostname", "-I"]).stdout.split() if "." in address and address != host_address()
+    )
+    here.peer("move-hub", other)
+    wait_until(lambda: f"VPN_SERVER_ENDPOINT={other}:" in target.read_text(), 60, "the node knows")
+    assert f"VPN_SERVER_ENDPOINT={other}:" in source.read_text()
+    wait_until(lambda: here.ping("node"), 30, "it is there still")
 
 
 def test_a_file_that_is_put_in_place_while_the_container_waits(another: Callable[..., Deployment]) -> None:

@@ -193,6 +193,9 @@ class HubDaemon:
                 if now >= self._retry_at:
                     self._try_again(keeper)
                 continue
+            if now >= self._link_at and status.reload_asked(self._settings):
+                keeper = self._reload(keeper, registry)
+                continue
             if self._speak_at is not None and now >= self._speak_at:
                 self._speak_at = now + SPEAKING if keeper.speak(now) else None
             try:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from vpn.lib import config_env, files
@@ -57,8 +54,5 @@ def move(hub: Hub, address: str, environ: Mapping[str, str], *, dry_run: bool = 
             files.write(path, after.encode(), owner=hub.settings.owner)
         key, invited = hub.public_key(), {one.name: one for one in hub.invitations()}
         hub.tree.write_all((peer.name, peer_config.text(peer, fresh, key, invited.get(peer.name))) for peer in peers)
-    pid = status.daemon_pid(hub.settings)
-    if pid is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGHUP)
+    status.ask_to_reload(hub.settings)
     return moved

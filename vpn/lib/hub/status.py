@@ -37,7 +37,6 @@ def save(settings: Settings, status: Status) -> None:
     values = {
         "IMPLEMENTATION": status.implementation,
         "PROBLEM": status.problem.replace("'", "`"),
-        "PID": str(os.getpid()),
     }
     text = config_env.render(values)
     files.write(_path(settings), text.encode(), owner=settings.owner, durable=False)
@@ -58,16 +57,22 @@ def load(settings: Settings) -> Status | None:
         return None
 
 
-def daemon_pid(settings: Settings) -> int | None:
-    """The running daemon's process id, None where none runs, or none that can be seen from here."""
-    lock = daemon_lock(settings)
-    if lock.acquire():
-        lock.release()
-        return None
+def ask_to_reload(settings: Settings) -> None:
+    """Have the daemon read its settings again, as SIGHUP does: a command may not be allowed to send it that."""
+    files.write(_asked(settings), b"", owner=settings.owner, durable=False)
+
+
+def reload_asked(settings: Settings) -> bool:
+    """Whether a command has asked for it since the last time."""
     try:
-        return int(config_env.load(_path(settings))["PID"])
-    except (FileNotFoundError, InvalidInput, StateError, KeyError, ValueError):
-        return None
+        _asked(settings).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _asked(settings: Settings) -> Path:
+    return settings.folder / WIREGUARD_FOLDER / "reload"
 
 
 def open_device(settings: Settings) -> Device:

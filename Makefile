@@ -57,8 +57,9 @@ check: $(VENV)/ready
 unit: setup .tools/bin/promtool
 	$(BIN)/python -m pytest -n 2 -m "not system and not containers and not fedbiomed" $(IN_PYTEST)
 
+# More at a time than processors: most of what they do is wait for something to happen.
 system: setup
-	$(BIN)/python -m pytest -n 2 -m system $(IN_PYTEST)
+	$(BIN)/python -m pytest -n 4 -m system $(IN_PYTEST)
 
 # The images without Fed-BioMed: what is tested of them is ours. `make up` builds them with it again.
 images: .tools/engine

@@ -28,7 +28,11 @@ ASKING, CHECKING = "asking", "checking"
 CHECK_FOR = 6.0
 """Seconds for the hub to answer with the component's own keys: a handshake that is lost is repeated after 5."""
 
-ASK_EVERY = 1.0
+ASK_FOR, ASK_EVERY = 6.0, 0.5
+"""Seconds that a hub which does not listen is asked, and between two times."""
+
+SETTLED_AFTER = 0.3
+"""Seconds that the hub takes to go over to keys that it has agreed to: a handshake before that would be lost."""
 
 
 class Enrolling:
@@ -43,8 +47,8 @@ class Enrolling:
         self.keys: NextKeys = next_keys.load_or_make(folder, owner, purpose)
         self._phase = ASKING
         self._talk: Talk | None = None
-        self._since = 0.0
-        self._asked_at = 0.0
+        self._since = self._asked_at = 0.0
+        self._agreed_at: float | None = None
         self._said = ""
         self._refused = ""
         self.done = False
@@ -66,12 +70,16 @@ class Enrolling:
         self._since = now
         self._talk = None
         if self._phase == ASKING:
-            content = {
-                control.PUBLIC_KEY: str(self.keys.private_key.public_key()),
-                control.PRESHARED_KEY: self.keys.preshared_key.reveal(),
-                control.VERSION: VERSION,
-            }
-            self._talk = Talk(self._settings.hub_address, control.ENROL, content)
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._asked_at = now
+        content = {
+            control.PUBLIC_KEY: str(self.keys.private_key.public_key()),
+            control.PRESHARED_KEY: self.keys.preshared_key.reveal(),
+            control.VERSION: VERSION,
+        }
+        self._talk = Talk(self._settings.hub_address, control.ENROL, content)
 
     def look(self, peer: ObservedPeer | None, now: float) -> bool:
         """Whether the guise has changed. ``done`` is true once the hub has the component's keys."""
@@ -83,14 +91,22 @@ class Enrolling:
                 self._phase = ASKING
                 return True
             return False
+        if self._agreed_at is not None:
+            self.done = now - self._agreed_at >= SETTLED_AFTER
+            return self.done
         answer = None if self._talk is None else self._talk.answer
         if answer is None:
             return False
         if answer.status == 200:
             self._log.info("enrolled as %s", answer.message, extra={"event": "enrolled"})
-            self.done = True
-        else:
-            self._refused = answer.message if answer.status else ""
+            self._agreed_at = now
+            return False
+        if not answer.status and now - self._since < ASK_FOR:
+            # The hub has only just started, or is about to.
+            if now - self._asked_at >= ASK_EVERY:
+                self._ask(now)
+            return False
+        self._refused = answer.message if answer.status else ""
         self._phase = CHECKING
         return True
 

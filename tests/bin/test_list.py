@@ -44,7 +44,9 @@ def ids(out: str) -> list[str]:
 
 def test_the_table_has_a_state_and_a_version_for_each(varied: Scripts) -> None:
     head, *rows = varied.done("list").splitlines()
-    assert head.split() == ["TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION"]
+    columns = ["TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION", "UNTIL"]
+    assert head.split() == columns
+    assert re.fullmatch(r".* 20\d\d-\d\d-\d\d \d\d:\d\d", rows[1]), "when the invitation ends"
     assert [row.split()[:4] for row in rows] == [
         ["node", "gone", "10.221.0.5", "disabled"],
         ["node", "guest", "10.221.0.4", "invited"],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vpn.lib.registry.peer import PeerName
 
 STATES = ("invited", "registered", "added", "active", "disabled", "expired")
-COLUMNS = ("type", "id", "address", "state", "handshake", "received", "sent", "endpoint", "version")
+COLUMNS = ("type", "id", "address", "state", "handshake", "received", "sent", "endpoint", "version", "until")
 PAUSE = 2.0
 """Seconds between two looks of ``--watch``."""
 

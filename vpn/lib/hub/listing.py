@@ -33,7 +33,7 @@ COLOURS = {
 STATES = ("active", "added", "invited", "registered", "disabled", "expired")
 """The same, those that talk first."""
 
-HEAD = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION")
+HEAD = ("TYPE", "ID", "ADDRESS", "STATE", "HANDSHAKE", "RECEIVED", "SENT", "ENDPOINT", "VERSION", "UNTIL")
 NOBODY = "no components yet; register one with `configure_peer.py genconf TYPE ID`"
 
 
@@ -59,6 +59,13 @@ class View(NamedTuple):
         if invitation is None or invitation.expired or invitation.expires <= self.now:
             return None
         return invitation.expires
+
+    @property
+    def until(self) -> float | None:
+        """When its invitation ends, where it has no key yet, else when it does itself; None for never."""
+        if self.invitation is not None and self.peer.public_key is None:
+            return self.invitation.expires
+        return self.peer.until
 
     @property
     def state(self) -> str:
@@ -135,7 +142,7 @@ def table(rows: list[tuple[str, ...]], paint: Callable[[int, str], str] | None =
 
 def one_as_text(item: View, config: Path) -> str:
     """One peer for people."""
-    _, _, address, state, handshake, received, sent, endpoint, version = row(item)
+    _, _, address, state, handshake, received, sent, endpoint, version, _ = row(item)
     until, invited = item.peer.until, item.invited_until
     lines = {
         "address": address,
@@ -199,6 +206,7 @@ def row(item: View) -> tuple[str, ...]:
         "-" if observed is None else _size(observed.sent),
         "-" if observed is None or observed.endpoint is None else str(observed.endpoint),
         peer.version or "-",
+        "-" if item.until is None else _moment(item.until).removesuffix(" UTC")[:16],
     )
 
 

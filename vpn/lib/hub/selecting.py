@@ -69,5 +69,6 @@ ORDERS: dict[str, Callable[[View], Any]] = {
     "sent": lambda item: _last(None if item.observed is None else -item.observed.sent),
     "endpoint": _endpoint,
     "version": _version,
+    "until": lambda item: _last(item.until),
 }
 """By the name of a column: the latest handshake and the most traffic first."""

@@ -76,6 +76,7 @@ class Row(NamedTuple):
     sent: str
     endpoint: str
     version: str
+    until: str
     line: str
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from tests.hub.peers import key
 from vpn.lib.errors import InvalidInput, Refused
-from vpn.lib.hub import life, state
+from vpn.lib.hub import invitations, life, state
 from vpn.lib.hub.keeper import Keeper
 from vpn.lib.hub.outcomes import Terms
 from vpn.lib.hub.service import Hub
 from vpn.lib.hub.wanted import all_wanted
 from vpn.lib.registry.peer import PeerName, PeerType, Standing
 from vpn.lib.wireguard.daemons import BORINGTUN
+from vpn.lib.wireguard.keys import PresharedKey
 
 if TYPE_CHECKING:
     from tests.hub.memory_device import MemoryDevice
@@ -83,6 +84,23 @@ def test_who_reaches_the_end_is_out_and_comes_back_with_more_time(
         later.genconf(NODE, Terms(until=math.inf))
         assert later.peer(NODE).until is None
         assert expire(later, settings, NOW + 31) == []
+
+
+def test_an_invitation_ends_with_its_peer(hub: Hub, device: MemoryDevice, settings: Settings) -> None:
+    made = hub.genconf(NODE, Terms(until=NOW + 10, valid=3600)).invitation
+    assert made is not None
+    assert expire(hub, settings, NOW + 10) == [NODE]
+    assert list(hub.invitations()) == list(all_wanted(hub)) == []
+    with pytest.raises(Refused, match="no such invitation"):
+        invitations.enrol(hub, made.address, key(1), PresharedKey(bytes([7] * 32)))
+
+
+def test_a_removed_peer_is_not_asked_for_new_keys_when_it_is_back(hub: Hub) -> None:
+    member(hub)
+    life.ask_rotation(hub, NODE)
+    hub.remove(NODE)
+    hub.add(NODE, key(2))
+    assert hub.peer(NODE).rotation is None
 
 
 def test_a_clock_that_is_set_back_gives_nobody_more_time(

@@ -81,6 +81,8 @@ def enrol(hub: Hub, address: IPv4Address, key: PublicKey, preshared_key: Preshar
             peer = change.registered(name)
             if invitation.expired or change.now >= invitation.expires:
                 raise Refused(f"the invitation of {name} has expired; ask for a new one")
+            if peer.standing is not Standing.ENABLED:
+                raise Refused(f"{name} is {peer.standing.value}; whoever runs the hub can `enable` it")
             if key == invitation.public_key:
                 raise Refused("that is the invitation's own key; a component makes a key of its own")
             hub.check_key(transaction, name, key)

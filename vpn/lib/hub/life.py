@@ -139,6 +139,7 @@ def expire(settings: Settings, registry: Registry, clock: float) -> list[PeerNam
         names = []
         for peer in transaction.due(now):
             transaction.put(peer._replace(standing=Standing.EXPIRED, changed=now))
+            transaction.withdraw(peer.name)
             transaction.log(LogEntry(now, os.getuid(), "vpn_server", peer.name, "expire"))
             names.append(peer.name)
         for invitation in transaction.due_invitations(now):

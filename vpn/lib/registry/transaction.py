@@ -160,7 +160,7 @@ class SqliteTransaction:
     def take_key(self, peer: Peer, at: float) -> None:
         """Register the peer without its key, and remember that as its former one."""
         self._remember_key(peer)
-        self.put(peer._replace(public_key=None, changed=at))
+        self.put(peer._replace(public_key=None, rotation=None, changed=at))
 
     def delete(self, name: PeerName, at: float) -> None:
         """Forget the peer, and remember its address as released, and its key as its former one."""

@@ -20,8 +20,12 @@ PORT = 52820 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removepref
 """The first of the ports that this process's deployments publish."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process makes the common deployment, another all the others: an engine has addresses for 30 networks."""
+    """One process makes the common deployment, another all the others: an engine has addresses for 30 networks.
+
+    First of all such hooks: xdist's looks for the marks.
+    """
     for item in items:
         if item.get_closest_marker("containers") is not None:
             own = "another" in getattr(item, "fixturenames", ())

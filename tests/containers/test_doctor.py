@@ -15,7 +15,7 @@ pytestmark = pytest.mark.containers
 
 def findings(deployment: Deployment) -> dict[tuple[str, str], dict[str, Any]]:
     found = json.loads(deployment.tool("doctor", "--json", check=False).stdout)
-    return {(item["component"] or "", item["check"]): item for item in found}
+    return {(item.get("component", ""), item["check"]): item for item in found}
 
 
 def test_all_is_well_where_all_is_well(deployment: Deployment) -> None:

@@ -117,17 +117,21 @@ def _move(hub: Hub, arguments: argparse.Namespace) -> int:
     done = moving.move(hub, arguments.address, os.environ, dry_run=arguments.dry_run)
     if arguments.dry_run:
         verb = "would be told" if done.changed else "know already"
-        print(f"{done.peers} components {verb} that the hub is at {done.after}; before: {done.before}")
+        print(f"{_components(done.peers)} {verb} that the hub is at {done.after}; before: {done.before}")
         return 0
     if not done.changed:
         print(f"the hub is at {done.after} already; every config.env says so")
         return 0
     print(f"the hub is at {done.after} now; before: {done.before}")
     print(
-        f"  {done.peers} components: those that are joined go over within a minute, the others when they are back. Let"
-        " the hub be reached at both addresses until `list` shows all of them."
+        f"  {_components(done.peers)}: those that are joined go over within a minute, the others when they are back."
+        " Let the hub be reached at both addresses until `list` shows all of them."
     )
     return 0
+
+
+def _components(count: int) -> str:
+    return f"{count} component{'' if count == 1 else 's'}"
 
 
 def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:

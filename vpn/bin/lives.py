@@ -10,7 +10,7 @@ from vpn.lib.hub import life
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vpn.bin import Parser
     from vpn.lib.hub.service import Hub
@@ -20,7 +20,6 @@ COMMANDS = ("disable", "enable", "rename", "rotate", "move-hub")
 ROTATION_PATIENCE = 60.0
 """Seconds that ``rotate`` waits for the component: it asks its hub every 10 s."""
 
-TYPES = ("management", "node", "researcher")
 EXPLANATIONS = {
     "disable": (
         "take a component out for a while",
@@ -134,7 +133,7 @@ def _components(count: int) -> str:
     return f"{count} component{'' if count == 1 else 's'}"
 
 
-def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
+def add_parsers(commands: argparse._SubParsersAction[Parser], types: Sequence[str]) -> None:
     """Add the parsers of these commands."""
     for command, (summary, more, example) in EXPLANATIONS.items():
         child = commands.add_parser(
@@ -146,7 +145,7 @@ def add_parsers(commands: argparse._SubParsersAction[Parser]) -> None:
         if command == "move-hub":
             child.add_argument("address", metavar="ADDRESS", help="the hub's new public name or address")
         else:
-            child.add_argument("type", metavar="TYPE", choices=TYPES, help="management, node or researcher")
+            child.add_argument("type", metavar="TYPE", choices=types, help="management, node or researcher")
             child.add_argument("id", metavar="ID", help="the component's name, such as node1")
         if command == "rename":
             child.add_argument("new_id", metavar="NEWID", help="its new name")

@@ -146,7 +146,7 @@ def _groups() -> Iterator[tuple[tuple[str, ...], Callable[[Commands], object]]]:
     yield ("policy",), _add_policy
     yield ("audit",), _add_audit
     yield backups.COMMANDS, backups.add_parsers
-    yield lives.COMMANDS, lives.add_parsers
+    yield lives.COMMANDS, partial(lives.add_parsers, types=TYPES)
     yield (
         ("public-key",),
         lambda commands: _command(commands, "public-key", "print the hub's public key", ["public-key"]),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from vpn.lib import control
 from vpn.lib.component import next_keys
-from vpn.lib.component.talk import Talk
+from vpn.lib.component.joining import TRY_EACH
+from vpn.lib.component.talk import SETTLED_AFTER, Talk
 from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
@@ -25,14 +26,8 @@ if TYPE_CHECKING:
 
 ASKING, CHECKING = "asking", "checking"
 
-CHECK_FOR = 6.0
-"""Seconds for the hub to answer with the component's own keys: a handshake that is lost is repeated after 5."""
-
 ASK_FOR, ASK_EVERY = 6.0, 0.5
 """Seconds that a hub which does not listen is asked, and between two times."""
-
-SETTLED_AFTER = 0.3
-"""Seconds that the hub takes to go over to keys that it has agreed to: a handshake before that would be lost."""
 
 
 class Enrolling:
@@ -86,7 +81,7 @@ class Enrolling:
         if self._phase == CHECKING:
             if peer is not None and peer.latest_handshake is not None:
                 self.done = True
-            elif now - self._since >= CHECK_FOR:
+            elif now - self._since >= TRY_EACH:
                 self._say_why()
                 self._phase = ASKING
                 return True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vpn.lib import control
 from vpn.lib.component import next_keys
 from vpn.lib.component.next_keys import ROTATION
-from vpn.lib.component.talk import Talk
+from vpn.lib.component.talk import SETTLED_AFTER, Talk
 from vpn.lib.version import VERSION
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 FIRST_AFTER, AGAIN_AFTER, SELDOM = 2.0, 10.0, 60.0
 """Seconds from joining to the first question; to the next where the hub does not say; and where it does not know it."""
-
-SETTLED_AFTER = 0.2
-"""Seconds that the hub takes to go over to keys that it has agreed to."""
 
 LONGEST = 600.0
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vpn.lib.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 TRY_EACH = 6.0
-"""Seconds at each of the hub's two places: a handshake that is lost is repeated after 5 (whitepaper, REKEY_TIMEOUT)."""
+"""Seconds for the hub to answer at one of two places, or to one of two keys: a handshake that is lost is repeated
+after 5 (whitepaper, REKEY_TIMEOUT)."""
 
 DISCARD = 9
 """The UDP port of the packets that only make the tunnel work (RFC 863)."""

@@ -9,6 +9,7 @@ from vpn.lib import config_env, files
 from vpn.lib.component import next_keys, settings as component_settings
 from vpn.lib.component.enrolling import Enrolling
 from vpn.lib.component.following import Following
+from vpn.lib.component.joining import TRY_EACH
 from vpn.lib.control import ENDPOINT_BEFORE
 from vpn.lib.errors import InvalidInput, StateError
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from vpn.lib.files import Owner
     from vpn.lib.wireguard.keys import PresharedKey, PrivateKey
     from vpn.lib.wireguard.types import ObservedPeer
-
-TRY_EACH = 6.0
-"""Seconds for the hub to answer to one of two keys: a handshake that is lost is repeated after 5."""
 
 
 class Step(Enum):

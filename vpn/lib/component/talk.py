@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LIMIT = 6.0
 """Seconds for an answer: WireGuard repeats a handshake that is lost after 5 (whitepaper, REKEY_TIMEOUT)."""
 
+SETTLED_AFTER = 0.3
+"""Seconds that the hub takes to go over to keys that it has agreed to: a handshake before that would be lost."""
+
 SIZE_LIMIT = 16384
 
 

@@ -144,6 +144,9 @@ def endpoint(used: Endpoint | None, found: list[str], way: Way, *, up: bool) -> 
     if str(used.address) in found and used.port == way.port:
         return ok(f"wg0 sends to {used}, as config.env says")
     now = f"{', '.join(found)} port {way.port}"
+    if up and way.host in found:
+        # No name that leads elsewhere now: it answers from another address than it is asked at, and WireGuard follows.
+        return ok(f"wg0 sends to {used}, where the hub at {way.host} answers from (a NAT, as Docker's, is before it)")
     if up:
         return warning(
             f"wg0 sends to {used}, which answers, but {way.host} is {now} now; if the hub has moved, it follows by"
